@@ -5,6 +5,7 @@
     ├── DataError           texts or labels that cannot be used as they are
     ├── ModelError          a base model or adapter that cannot be loaded or does not fit
     ├── TrainingError       a training that diverged
+    ├── FileError           a file of a saved model or run that is missing or broken
     └── RunError            a run folder that cannot be written or continued
 
 A message says what was given, what is allowed, and what to do, in one line.
@@ -34,6 +35,10 @@ class ModelError(LoracleError):
 
 class TrainingError(LoracleError):
     """A training that diverged."""
+
+
+class FileError(LoracleError):
+    """A file of a saved model or run that is missing or broken."""
 
 
 class RunError(LoracleError):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from loracle.errors import FileError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -29,6 +33,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file; raises FileError where it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path} cannot be read: {error}") from error
 
 
 @contextmanager

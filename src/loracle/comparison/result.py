@@ -12,30 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from loracle.errors import RunError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Parameters of one model; `trainable` is what the optimiser saw."""
-
-    adapter: int = 0
-    head: int = 0
-    base: int = 0
-    trainable: int = 0
-
-    @property
-    def total(self) -> int:
-        """All parameters: adapter, head and base."""
-        return self.adapter + self.head + self.base
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """An estimate with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+from loracle.evaluation.uncertainty import Interval
+from loracle.models.counting import Counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +71,7 @@ class Pair:
     first: str
     second: str
     difference: Interval  # of the deciding metric, over texts and seeds
-    p: float  # McNemar's mid-p (majority vote over seeds) for accuracy, paired bootstrap otherwise
+    p: float  # McNemar's mid-p for the accuracy of one model each, else of the difference over texts and seeds
     p_holm: float  # corrected over all pairs
 
 
@@ -102,14 +80,18 @@ class Verdict:
     """What to ship. `kind` is 'cheapest', 'tie' or 'undecided'."""
 
     kind: str
-    method: str  # the one to ship; for 'undecided' the cheapest that was not shown to be worse
-    among: tuple[str, ...]  # those not worse (cheapest, tie) or not told apart (undecided), cheapest first
+    method: str  # the one to ship; for 'undecided' the cheapest that was not shown to be worse than the best
+    among: tuple[str, ...]  # not worse (cheapest), of equal cost too (tie), not told apart (undecided); by cost
     best: str  # highest on the deciding metric
     metric: str
     margin: float
     sentence: str
-    smallest_detectable_difference: float
-    texts_needed: int | None  # test texts that would settle it; None when settled
+    smallest_detectable_difference: float  # in the metric, 80 % power; 0 when there is one method
+    texts_needed: int | None  # test texts that would settle what is open; None when nothing is, or texts alone cannot
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return self.sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +121,7 @@ class Comparison:
                 ledger=raw["ledger"],
                 results=tuple(parse_result(item) for item in raw["results"]),
                 summaries=tuple(_parse_summary(item) for item in raw["summaries"]),
-                pairs=tuple(
-                    Pair(**{**item, "difference": Interval(**item["difference"])}) for item in raw["pairs"]
-                ),
+                pairs=tuple(Pair(**{**item, "difference": Interval(**item["difference"])}) for item in raw["pairs"]),
                 verdict=_parse_verdict(raw["verdict"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -174,5 +154,3 @@ def _parse_verdict(raw: Mapping[str, Any] | None) -> Verdict | None:
 
 def _tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(item) if isinstance(item, list) else item for name, item in raw.items()}
-
-

@@ -1,0 +1,1 @@
+"""One file a rung of the ladder; `method` is their contract, `registry` lists them."""

@@ -1,0 +1,110 @@
+"""What a person calls: compare methods, train one, load what was shipped. `loracle.<name>` is each of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loracle.comparison import running
+from loracle.comparison.result import Comparison, load_comparison
+from loracle.comparison.running import Plan
+from loracle.comparison.searching import Found, learning_rates_to_try, search
+from loracle.data.loading import load_task
+from loracle.errors import ConfigError, ModelError, RunError
+from loracle.lora.config import LoRAConfig
+from loracle.methods.method import MANIFEST, Classifier, Setup
+from loracle.methods.registry import find_methods, load_classifier
+from loracle.reporting import write_report
+from loracle.training.budget import Budget
+
+if TYPE_CHECKING:
+    from loracle.comparison.watching import Watch
+    from loracle.data.task import Task
+    from loracle.training.fitting import OnStep
+
+__all__ = ["Budget", "LoRAConfig", "compare", "load_model", "load_task", "train", "write_report"]
+
+DEFAULT_METHODS = ("majority", "tfidf", "probe", "lora", "full")
+
+
+def compare(
+    task: Task,
+    *,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    model: str = "minilm",
+    seeds: int = 3,
+    margin: float = 0.01,
+    cost_texts: int = 100_000,
+    budget: Budget | None = None,
+    lora: LoRAConfig | None = None,
+    out: str | Path | None = None,
+    watch: Watch | None = None,
+) -> Comparison:
+    """Fit every method with every seed, decide which is the cheapest that is not worse, and write the report.
+
+    `out` is the run's folder (default runs/<task name>); a run that was begun there with the same configuration is
+    continued. `margin` is the share of the deciding metric that does not matter. Raises ConfigError for an unknown
+    name or value, RunError where `out` holds something else.
+
+    >>> import loracle
+    >>> task = loracle.load_task()                                              # the embedded complaints
+    >>> run = loracle.compare(task, methods=["majority", "tfidf"], out=getfixture("tmp_path"))
+    >>> run.verdict.method
+    'tfidf'
+    """
+    setup = Setup(model=model, budget=budget or Budget(), lora=lora or LoRAConfig())
+    plan = Plan(seeds=seeds, margin=margin, cost_texts=cost_texts)
+    folder = Path(out) if out is not None else default_folder(task)
+    comparison = running.run(task, find_methods(methods), setup, plan, folder=folder, watch=watch)
+    write_report(folder)
+    return comparison
+
+
+def train(
+    task: Task,
+    *,
+    method: str = "lora",
+    model: str = "minilm",
+    learning_rate: float | None = None,
+    seed: int = 0,
+    budget: Budget | None = None,
+    lora: LoRAConfig | None = None,
+    on_step: OnStep | None = None,
+) -> Found:
+    """Fit one method with one seed, and return the fit with what it cost; the test split is not touched.
+
+    Without a learning rate, as many as the budget says are tried on the validation split.
+
+    >>> import loracle
+    >>> found = loracle.train(loracle.load_task(), method="tfidf")
+    >>> found.fitted.classifier.predict(["They call me at work about a debt that I never owed."])
+    ['debt collection']
+    """
+    (chosen,) = find_methods([method])
+    setup = Setup(model=model, budget=budget or Budget(), lora=lora or LoRAConfig())
+    if learning_rate is not None and not chosen.by_gradient:
+        raise ConfigError(f"method {method!r} has no learning rate; leave --learning-rate out")
+    rates = (learning_rate,) if learning_rate is not None else learning_rates_to_try(chosen, setup)
+    return search(chosen, task, setup, seed=seed, learning_rates=rates, on_step=on_step)
+
+
+def load_model(folder: str | Path) -> Classifier:
+    """Load a saved classifier, or of a run's folder the one that its verdict names.
+
+    Raises ModelError or RunError where the folder holds neither.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelError(f"no such folder: {folder}; give a run's folder or one that `loracle train` wrote")
+    if (folder / MANIFEST).is_file():
+        return load_classifier(folder)
+    verdict = load_comparison(folder).verdict
+    if verdict is None:
+        raise RunError(f"no method finished in {folder}, so its verdict names none")
+    return load_classifier(folder / "models" / verdict.method)
+
+
+def default_folder(task: Task) -> Path:
+    """Return runs/<task name>, where a run goes when nobody says."""
+    return Path("runs") / task.name

@@ -1,0 +1,365 @@
+"""The commands: each reads its options, calls public functions, and prints what came of it.
+
+`main` is the one place where an error becomes a line and an exit code: 0 done, 1 a method failed, 2 something that the
+user can mend, 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Toml
+
+from loracle.errors import ConfigError, LoracleError
+from loracle.lora.config import LoRAConfig
+from loracle.training.budget import Budget
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from loracle.comparison.result import Comparison
+    from loracle.data.task import Task
+
+app = App(
+    name="loracle",
+    help="Train every reasonable text classifier on your labelled texts, and learn which to ship.\n\n"
+    "Start with: loracle compare reviews.csv",
+    default_parameter=Parameter(consume_multiple=True, negative=()),
+)
+
+Flat = Parameter(name="*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFlags:
+    """How to read the data."""
+
+    text_column: str | None = None
+    """Column with the texts; guessed where there is one sensible choice."""
+    label_column: str | None = None
+    """Column with the labels; guessed where there is one sensible choice."""
+    test: Path | None = None
+    """File with the test split; made from DATA where neither has one."""
+    max_train: int | None = None
+    """Use at most so many training texts, stratified."""
+    max_test: int | None = None
+    """Use at most so many test texts, stratified."""
+    strict: bool = False
+    """Refuse rows without text or label, instead of dropping and counting them."""
+    drop_rare: bool = False
+    """Drop labels with too few texts for the splits, instead of refusing the data."""
+
+
+_DATA, _BUDGET, _LORA = DataFlags(), Budget(), LoRAConfig()
+
+
+@app.command
+def compare(
+    data: str | None = None,
+    *,
+    methods: tuple[str, ...] = ("majority", "tfidf", "probe", "lora", "full"),
+    model: str = "minilm",
+    seeds: int = 3,
+    margin: float = 0.01,
+    cost_texts: int = 100_000,
+    out: Path | None = None,
+    config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
+    flags: Annotated[DataFlags, Flat] = _DATA,
+    budget: Annotated[Budget, Flat] = _BUDGET,
+    lora: Annotated[LoRAConfig, Flat] = _LORA,
+) -> int:
+    """Say which method is the cheapest that is not worse on your labelled texts.
+
+    Example: loracle compare reviews.csv --methods tfidf probe lora --out runs/reviews
+
+    Parameters
+    ----------
+    data
+        CSV, TSV, JSONL or Parquet file (also .gz, .zst), a folder, or a Hub name; the embedded data if left out.
+    methods
+        Methods to compare: majority, tfidf, probe, lora, full.
+    model
+        Base model: minilm, a local folder, or a Hub name.
+    seeds
+        Seeds for each method that has chance in it.
+    margin
+        Share of the deciding metric that does not matter (0.01 is one point).
+    cost_texts
+        Texts that will be scored over the life of what is shipped; counted in the cost.
+    out
+        Folder of the run; the same folder again continues it. Default: runs/<name of the data>.
+    config
+        TOML file with any of these options; a flag wins over the file.
+    """
+    from loracle import api
+    from loracle.comparison.watching import ProgressLines
+    from loracle.methods.registry import find_methods
+
+    console, chosen = _console(), find_methods(methods)
+    task = _load_task(data, flags, console)
+    folder = out or api.default_folder(task)
+    _announce(task, [method.name for method in chosen], model, seeds, budget, lora, folder, console)
+    try:
+        with ProgressLines(console) as watch:
+            comparison = api.compare(
+                task,
+                methods=[method.name for method in chosen],
+                model=model,
+                seeds=seeds,
+                margin=margin,
+                cost_texts=cost_texts,
+                budget=budget,
+                lora=lora,
+                out=folder,
+                watch=watch,
+            )
+    except KeyboardInterrupt:
+        console.print(f"\nStopped. What is finished is kept in {folder}; the same command continues it.", style="bold")
+        return 130
+    _print_comparison(comparison, folder, console)
+    return 1 if any(result.failed for result in comparison.results) else 0
+
+
+@app.command
+def train(
+    data: str | None = None,
+    *,
+    out: Path,
+    method: str = "lora",
+    model: str = "minilm",
+    learning_rate: float | None = None,
+    seed: int = 0,
+    config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
+    flags: Annotated[DataFlags, Flat] = _DATA,
+    budget: Annotated[Budget, Flat] = _BUDGET,
+    lora: Annotated[LoRAConfig, Flat] = _LORA,
+) -> int:
+    """Train one method with one seed and save it; its test score is printed with an interval.
+
+    Example: loracle train reviews.csv --method lora --out models/reviews
+
+    Parameters
+    ----------
+    data
+        As for compare; the embedded data if left out.
+    out
+        Folder to save the classifier in; it must be new or hold one that Loracle saved.
+    method
+        One of: majority, tfidf, probe, lora, full.
+    model
+        Base model: minilm, a local folder, or a Hub name.
+    learning_rate
+        The one to use; without it several are tried on the validation split.
+    seed
+        Seed of the head, the adapter and the order of the texts.
+    config
+        TOML file with any of these options; a flag wins over the file.
+    """
+    from loracle import api
+    from loracle.comparison.watching import training_progress
+    from loracle.evaluation.metrics import measure
+    from loracle.evaluation.statistics import wilson_interval
+    from loracle.methods.registry import find_methods
+
+    find_methods([method])
+    console = _console()
+    _check_model_folder(out)
+    task = _load_task(data, flags, console)
+    with training_progress(console, method) as on_step:
+        found = api.train(
+            task,
+            method=method,
+            model=model,
+            learning_rate=learning_rate,
+            seed=seed,
+            budget=budget,
+            lora=lora,
+            on_step=on_step,
+        )
+    classifier = found.fitted.classifier
+    metrics = measure(task.test.labels, classifier.predict_proba(task.test.texts))
+    accuracy = wilson_interval(round(metrics["accuracy"] * len(task.test)), len(task.test))
+    classifier.save(out)
+    rate = f", learning rate {found.learning_rate:g}" if found.learning_rate else ""
+    console.print(
+        f"{method}{rate}: test accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}], "
+        f"macro-F1 {metrics['macro_f1']:.3f}, {found.search_seconds:,.0f} s\n"
+        f"Saved in {out}; try: loracle predict {out} texts.csv"
+    )
+    return 0
+
+
+@app.command
+def predict(
+    folder: Path,
+    texts: str = "-",
+    *,
+    text_column: str | None = None,
+    out: Path | None = None,
+    jsonl: bool = False,
+) -> int:
+    """Write the label and the probabilities of each text, as CSV.
+
+    Example: loracle predict runs/reviews new-texts.csv --out labelled.csv
+
+    Parameters
+    ----------
+    folder
+        A run's folder (the classifier that its verdict names) or one that `loracle train` wrote.
+    texts
+        CSV, TSV, JSONL or Parquet file, a .txt file with one text a line, or - for lines on standard input.
+    text_column
+        Column with the texts; guessed where there is one sensible choice.
+    out
+        File to write, whole or not at all; standard output if left out.
+    jsonl
+        Write one JSON object a line instead of CSV.
+    """
+    from loracle import api
+    from loracle.data.reading import read_texts
+    from loracle.prediction import write_predictions
+
+    classifier = api.load_model(folder)
+    source = sys.stdin if texts == "-" else Path(texts)
+    write_predictions(classifier, read_texts(source, text_column=text_column), out=out, jsonl=jsonl)
+    return 0
+
+
+@app.command
+def report(run: Path) -> int:
+    """Make report.html and report.md again from the stored results of a run.
+
+    Example: loracle report runs/reviews
+
+    Parameters
+    ----------
+    run
+        The folder that `loracle compare --out` wrote.
+    """
+    from loracle import api
+
+    _console().print(f"Report: {api.write_report(run)}", soft_wrap=True)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app.config = _read_config(tokens)
+        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        return command(*bound.args, **bound.kwargs) or 0
+    except CycloptsError as error:
+        return _refuse(_one_line(str(error)))
+    except LoracleError as error:
+        return _refuse(_one_line(str(error)))
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _read_config(tokens: list[str]) -> tuple[Any, ...]:
+    """Return the TOML file that --config names, as a source of options below the flags."""
+    for index, token in enumerate(tokens):
+        name, equals, value = token.partition("=")
+        if name != "--config" or (not equals and index + 1 == len(tokens)):
+            continue
+        path = Path(value if equals else tokens[index + 1])
+        if not path.is_file():
+            raise ConfigError(f"no such configuration file: {path}")
+        return (Toml(path, use_commands_as_keys=False),)
+    return ()
+
+
+def _refuse(message: str) -> int:
+    print(f"loracle: {message}", file=sys.stderr)
+    return 2
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _load_task(data: str | None, flags: DataFlags, console: Console) -> Task:
+    from loracle.data.loading import load_task
+
+    task = load_task(data, **asdict(flags))
+    sizes = "   ".join(f"{split.name} {len(split):,}" for split in (task.train, task.validation, task.test))
+    console.print(f"{task.name}   {sizes}   {len(task.label_names)} labels", style="bold", soft_wrap=True, markup=False)
+    for note in task.notes:
+        console.print(f"  {note}", soft_wrap=True, markup=False)
+    return task
+
+
+def _announce(
+    task: Task,
+    methods: Sequence[str],
+    model: str,
+    seeds: int,
+    budget: Budget,
+    lora: LoRAConfig,
+    folder: Path,
+    console: Console,
+) -> None:
+    """Say what will run, and how long it will take by a probe of a few batches a method."""
+    from loracle.comparison.estimating import estimate_seconds
+    from loracle.methods.method import Setup
+    from loracle.methods.registry import find_methods
+
+    setup = Setup(model=model, budget=budget, lora=lora)
+    console.print(
+        f"will run   {', '.join(methods)}; {seeds} seeds and {budget.learning_rates} learning rates where there is a "
+        f"choice; base model {model}; up to {budget.epochs} epochs of {len(task.train):,} texts",
+        soft_wrap=True,
+        markup=False,
+    )
+    seconds = {}
+    with console.status("timing a few batches of each method"):
+        for method in find_methods(methods):
+            seconds[method.name] = estimate_seconds(method, task, setup, seeds=seeds)
+    longest = max(seconds, key=lambda name: seconds[name])
+    console.print(
+        f"takes      about {_duration(sum(seconds.values()))} (longest: {longest}, {_duration(seconds[longest])}); "
+        f"Ctrl-C keeps what is finished in {folder}\n",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _print_comparison(comparison: Comparison, folder: Path, console: Console) -> None:
+    from loracle.reporting import terminal_table
+
+    console.print()
+    console.print(terminal_table(comparison))
+    for result in comparison.results:
+        if result.error is not None:
+            console.print(f"{result.method} failed: {result.error}", style="red", soft_wrap=True, markup=False)
+    sentence = comparison.verdict.sentence if comparison.verdict else "No method finished, so there is nothing to ship."
+    console.print(f"\n{sentence}", style="bold", markup=False)
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
+
+
+def _check_model_folder(folder: Path) -> None:
+    from loracle.methods.method import MANIFEST
+
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} exists and is no saved classifier; give another folder with --out")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

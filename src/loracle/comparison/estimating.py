@@ -1,0 +1,71 @@
+"""How long a comparison will take, from a few batches of each method on the task's own texts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from loracle.data.task import Split, Task
+    from loracle.methods.method import Method, Setup
+
+_BATCHES = 4
+_SCORING_IS_FASTER = 3  # a forward pass against forward and backward
+
+
+@dataclass
+class _Clock:
+    """When each step ended, and how many texts it had; the first step also pays for loading."""
+
+    texts: list[int] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+
+    def step(self, texts: int, loss: float | None) -> None:  # noqa: ARG002
+        self.texts.append(texts)
+        self.ends.append(time.perf_counter())
+
+    def pace(self, steps: int) -> float:
+        """Return texts per second over the first `steps` steps, the very first left out."""
+        return sum(self.texts[1:steps]) / max(1e-9, self.ends[steps - 1] - self.ends[0])
+
+
+def estimate_seconds(method: Method, task: Task, setup: Setup, *, seeds: int) -> float:
+    """Fit the method on a few batches and extrapolate to all its fits and its predictions of the test split."""
+    sample, clock = _sample(task, setup.budget.batch_size), _Clock()
+    start = time.perf_counter()
+    method.fit(sample, replace(setup, budget=replace(setup.budget, epochs=1)), seed=0, on_step=clock.step)
+    wall = time.perf_counter() - start
+    train, validation, test = len(task.train), len(task.validation), len(task.test)
+    if not method.by_gradient:
+        grown = (train + validation + test) / (len(sample.train) + len(sample.validation))
+        return wall * grown if not clock.ends else _extrapolate(clock, start, train + validation + test)
+    pace = clock.pace(_BATCHES)
+    loading = clock.ends[0] - start
+    fits = min(setup.budget.learning_rates, len(method.learning_rates)) + len(method.seeds(range(seeds))) - 1
+    epoch = train / pace + validation / (_SCORING_IS_FASTER * pace)
+    return fits * (loading + setup.budget.epochs * epoch) + seeds * test / (_SCORING_IS_FASTER * pace)
+
+
+def _extrapolate(clock: _Clock, start: float, texts: int) -> float:
+    loading = clock.ends[0] - start
+    return loading + texts / clock.pace(len(clock.ends)) if len(clock.ends) > 1 else loading
+
+
+def _sample(task: Task, batch_size: int) -> Task:
+    rows = np.random.default_rng(0)
+    return replace(
+        task,
+        train=_some(task.train, _BATCHES * batch_size, rows),
+        validation=_some(task.validation, 2 * batch_size, rows),
+    )
+
+
+def _some(split: Split, texts: int, generator: np.random.Generator) -> Split:
+    """Return a few random rows, at least one of every label that the split has."""
+    labels = split.labels
+    firsts = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)]
+    drawn = generator.choice(len(split), size=min(texts, len(split)), replace=False)
+    return split.select(sorted({*firsts, *map(int, drawn)}))

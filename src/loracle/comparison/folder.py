@@ -1,0 +1,145 @@
+"""A run's folder: what lies where, and whether a run may be continued in it.
+
+run.toml                               the resolved configuration
+ledger.json                            data, versions, machine, budget, seeds
+results/<method>.<seed>.json           one finished run
+predictions/<method>.<seed>.parquet    id, label, predicted, one probability column a class
+models/<method>/                       the classifier of the seed that is best on validation
+comparison.json  report.html  report.md
+"""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loracle.comparison.result import Result, parse_result
+from loracle.errors import RunError
+from loracle.files import load_json, save_json, write_bytes, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from loracle.data.task import Task
+
+EXTENDABLE = ("methods", "seeds", "margin", "cost_texts")
+"""Keys that a continued run may change: they add runs, or only read those that are finished."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    def open(self, configuration: Mapping[str, Any], splits: Mapping[str, str]) -> None:
+        """Claim the folder for a configuration: a new or empty one, or one of the same run.
+
+        Raises RunError, naming the keys that differ, where another configuration or other data was run here.
+        """
+        stored = self._stored_configuration()
+        if stored is not None:
+            self._check_same(stored, {key: value for key, value in configuration.items() if value is not None})
+            self._check_splits(splits)
+        write_text(self.path / "run.toml", render_toml(configuration))
+
+    def save_ledger(self, ledger: Mapping[str, Any]) -> None:
+        """Write ledger.json."""
+        save_json(self.path / "ledger.json", ledger)
+
+    def save_result(self, result: Result) -> None:
+        """Write results/<method>.<seed>.json."""
+        save_json(self._result_path(result.method, result.seed), asdict(result))
+
+    def load_result(self, method: str, seed: int) -> Result | None:
+        """Return the stored result of a finished run; None where there is none, or it failed."""
+        path = self._result_path(method, seed)
+        if not path.is_file():
+            return None
+        result = parse_result(load_json(path))
+        return None if result.failed or not self._prediction_path(method, seed).is_file() else result
+
+    def save_predictions(self, method: str, seed: int, task: Task, probabilities: np.ndarray) -> None:
+        """Write predictions/<method>.<seed>.parquet, one row a test text."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        names = task.label_names
+        columns = {
+            "id": task.test.ids,
+            "label": [names[index] for index in task.test.labels],
+            "predicted": [names[index] for index in probabilities.argmax(axis=1)],
+        }
+        columns |= {f"p_{name}": probabilities[:, index] for index, name in enumerate(names)}
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(columns), buffer)
+        write_bytes(self._prediction_path(method, seed), buffer.getvalue())
+
+    def load_predictions(self, method: str, seed: int) -> np.ndarray:
+        """Return the probabilities of a finished run, float32 (test texts, classes)."""
+        import numpy as np
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self._prediction_path(method, seed))
+        return np.column_stack([column.to_numpy() for column in table.columns[3:]])
+
+    def model_path(self, method: str) -> Path:
+        """Return models/<method>."""
+        return self.path / "models" / method
+
+    def _result_path(self, method: str, seed: int) -> Path:
+        return self.path / "results" / f"{method}.{seed}.json"
+
+    def _prediction_path(self, method: str, seed: int) -> Path:
+        return self.path / "predictions" / f"{method}.{seed}.parquet"
+
+    def _stored_configuration(self) -> dict[str, Any] | None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file; --out takes a folder")
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return None
+        stored = self.path / "run.toml"
+        if not stored.is_file():
+            raise RunError(f"{self.path} exists and is no run of Loracle; give another folder with --out")
+        try:
+            return tomllib.loads(stored.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RunError(f"{stored} cannot be read ({error}); give another folder with --out") from error
+
+    def _check_same(self, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        keys = sorted({*stored, *given} - set(EXTENDABLE))
+        differing = [
+            f"{key} {stored.get(key)!r} -> {given.get(key)!r}" for key in keys if stored.get(key) != given.get(key)
+        ]
+        if differing:
+            raise RunError(
+                f"{self.path} holds a run with another configuration ({', '.join(differing)}); "
+                "give the same options to continue it, or another folder with --out"
+            )
+
+    def _check_splits(self, splits: Mapping[str, str]) -> None:
+        path = self.path / "ledger.json"
+        stored = load_json(path)["splits"] if path.is_file() else splits
+        if stored != dict(splits):
+            changed = ", ".join(name for name in splits if splits[name] != stored.get(name))
+            raise RunError(
+                f"the data changed since {self.path} was begun (other texts or labels in: {changed}); "
+                "give another folder with --out"
+            )
+
+
+def render_toml(configuration: Mapping[str, Any]) -> str:
+    """Return the configuration as TOML; None is left out, since TOML has no word for it."""
+    import tomli_w
+
+    return tomli_w.dumps(
+        {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in configuration.items()
+            if value is not None
+        }
+    )

@@ -1,0 +1,211 @@
+"""Fit every method with every seed, predict the test split once each, and keep all of it in the run's folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loracle.comparison.folder import RunFolder
+from loracle.comparison.ledger import versions, write_ledger
+from loracle.comparison.result import Comparison, Result
+from loracle.comparison.searching import Found, learning_rates_to_try, search
+from loracle.comparison.summarising import summarise
+from loracle.comparison.watching import Silence, Watch
+from loracle.errors import ConfigError, LoracleError
+from loracle.evaluation.metrics import measure
+from loracle.files import folder_bytes, write_text
+
+if TYPE_CHECKING:
+    from loracle.data.task import Task
+    from loracle.methods.method import Method, Setup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How often each method is run, and what decides.
+
+    `seeds` is how many; `margin` the share of accuracy (or of macro-F1) that does not matter; `cost_texts` how many
+    texts will be scored over the life of what is shipped, which the cost of a method counts besides its training.
+    """
+
+    seeds: int = 3
+    margin: float = 0.01
+    cost_texts: int = 100_000
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ConfigError(f"seeds is {self.seeds}; allowed: 1 or more")
+        if not 0 <= self.margin < 0.5:
+            raise ConfigError(f"margin is {self.margin}; allowed: a share from 0 to below 0.5 (0.01 is one point)")
+        if self.cost_texts < 0:
+            raise ConfigError(f"cost_texts is {self.cost_texts}; allowed: 0 or more")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One (method, seed) to do: the place of it in a comparison."""
+
+    method: Method
+    seed: int
+
+
+def resolve_configuration(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan) -> dict[str, Any]:
+    """Return every option of a run as one flat mapping, spelled as the flags and the keys of a TOML file are."""
+    return {
+        **task.options,
+        "methods": [method.name for method in methods],
+        "model": setup.model,
+        **asdict(setup.budget),
+        **asdict(setup.lora),
+        "targets": list(setup.lora.targets),
+        **asdict(plan),
+    }
+
+
+def run(
+    task: Task,
+    methods: Sequence[Method],
+    setup: Setup,
+    plan: Plan,
+    *,
+    folder: Path,
+    watch: Watch | None = None,
+) -> Comparison:
+    """Run what is not finished in `folder` yet, and return the comparison over all of it.
+
+    A method that fails becomes a Result with its error, and the others go on; a KeyboardInterrupt passes through, with
+    all finished runs kept. Raises RunError where the folder holds another run.
+    """
+    watch = watch or Silence()
+    place = RunFolder(folder)
+    place.open(resolve_configuration(task, methods, setup, plan), _hashes(task))
+    ledger = write_ledger(task, setup, asdict(plan)) | {"started": _now()}
+    place.save_ledger(ledger)
+    results: list[Result] = []
+    for method in methods:
+        results += _run_method(method, task, setup, plan, place, watch)
+    ledger["finished"] = _now()
+    place.save_ledger(ledger)
+    comparison = summarise(task, results, ledger, place)
+    write_text(folder / "comparison.json", comparison.to_json())
+    return comparison
+
+
+def count_fits(method: Method, setup: Setup, seeds: Sequence[int]) -> int:
+    """Return how many fits a method takes: all learning rates with the first seed, then one a seed."""
+    return len(learning_rates_to_try(method, setup)) + len(method.seeds(seeds)) - 1
+
+
+def _run_method(method: Method, task: Task, setup: Setup, plan: Plan, place: RunFolder, watch: Watch) -> list[Result]:
+    seeds = range(plan.seeds)
+    texts = len(task.train) * setup.budget.epochs if method.by_gradient else _all_texts(task)
+    watch.start(
+        method.name,
+        fits=count_fits(method, setup, seeds),
+        texts_per_fit=texts,
+        by_gradient=method.by_gradient,
+    )
+    rates = learning_rates_to_try(method, setup)
+    results: list[Result] = []
+    for seed in method.seeds(seeds):
+        stored = place.load_result(method.name, seed)
+        result = stored or _attempt(Run(method, seed), rates, results, task, setup, place, watch)
+        results.append(result)
+        watch.finish(result, fits=len(rates))
+        if result.failed:
+            break  # the same method fails the same way with the next seed
+        rates = (result.learning_rate,)
+    return results
+
+
+def _attempt(
+    run: Run,
+    rates: Sequence[float | None],
+    earlier: Sequence[Result],
+    task: Task,
+    setup: Setup,
+    place: RunFolder,
+    watch: Watch,
+) -> Result:
+    """Do one run; whatever it raises becomes the Result's error. This is the one place where that happens."""
+    try:
+        found = search(run.method, task, setup, seed=run.seed, learning_rates=rates, on_step=watch.step)
+        result = _score(run, found, earlier, task, setup, place, watch)
+    except LoracleError as error:
+        result = _failure(run, setup, str(error))
+    except Exception as error:
+        first_line = str(error).strip().partition("\n")[0]
+        result = _failure(run, setup, f"{type(error).__name__}: {first_line}")
+    place.save_result(result)
+    return result
+
+
+def _score(
+    run: Run,
+    found: Found,
+    earlier: Sequence[Result],
+    task: Task,
+    setup: Setup,
+    place: RunFolder,
+    watch: Watch,
+) -> Result:
+    """Predict the test split, once; keep the model if no earlier seed is better on validation."""
+    classifier = found.fitted.classifier
+    start = time.perf_counter()
+    probabilities = classifier.predict_proba(task.test.texts, watch.step)
+    seconds = time.perf_counter() - start
+    metrics = measure(task.test.labels, probabilities)
+    metric = setup.budget.metric
+    own = found.fitted.validation_metrics[metric]
+    model = place.model_path(run.method.name)
+    if all(own > other.validation_metrics[metric] for other in earlier) or not model.is_dir():
+        classifier.save(model)
+    place.save_predictions(run.method.name, run.seed, task, probabilities)
+    history = found.fitted.history
+    return Result(
+        method=run.method.name,
+        seed=run.seed,
+        metrics=metrics,
+        validation_metrics=dict(found.fitted.validation_metrics),
+        counts=classifier.counts,
+        learning_rate=found.learning_rate,
+        search=found.search,
+        history=tuple(history.to_json()) if history else (),
+        training_seconds=found.reading.seconds,
+        search_seconds=found.search_seconds,
+        scoring_seconds_per_1000=1000 * seconds / len(task.test),
+        peak_memory_bytes=found.reading.peak_memory_bytes,
+        bytes_on_disk=folder_bytes(model),
+        configuration=_configuration(setup),
+        versions=versions(),
+    )
+
+
+def _failure(run: Run, setup: Setup, error: str) -> Result:
+    return Result(
+        method=run.method.name,
+        seed=run.seed,
+        error=error,
+        configuration=_configuration(setup),
+        versions=versions(),
+    )
+
+
+def _configuration(setup: Setup) -> Mapping[str, Any]:
+    return {"model": setup.model, "budget": asdict(setup.budget), "lora": asdict(setup.lora)}
+
+
+def _hashes(task: Task) -> dict[str, str]:
+    return {split.name: split.hash for split in (task.train, task.validation, task.test)}
+
+
+def _all_texts(task: Task) -> int:
+    return len(task.train) + len(task.validation) + len(task.test)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,74 @@
+"""Try each of a method's learning rates on the validation split, and keep the best fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loracle.comparison.measuring import Reading, measured
+from loracle.errors import TrainingError
+
+if TYPE_CHECKING:
+    from loracle.data.task import Task
+    from loracle.methods.method import Fitted, Method, Setup
+    from loracle.training.fitting import OnStep
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best fit, what it cost alone, and what all fits of the search cost and brought."""
+
+    fitted: Fitted
+    learning_rate: float | None
+    reading: Reading
+    search_seconds: float
+    search: tuple[Mapping[str, Any], ...]
+
+
+def search(
+    method: Method,
+    task: Task,
+    setup: Setup,
+    *,
+    seed: int,
+    learning_rates: Sequence[float | None],
+    on_step: OnStep | None = None,
+) -> Found:
+    """Fit once per learning rate; return the fit that is best on the validation split.
+
+    A rate at which the training diverges is listed with its error. Raises TrainingError where all diverge.
+    """
+    from loracle.training.fitting import rank
+
+    best: Found | None = None
+    tried: list[Mapping[str, Any]] = []
+    seconds, metric = 0.0, setup.budget.metric
+    for rate in learning_rates:
+        try:
+            with measured() as reading:
+                fitted = method.fit(task, setup, seed=seed, learning_rate=rate, on_step=on_step)
+        except TrainingError as error:
+            tried.append({"setting": "learning rate", "value": rate, "error": str(error)})
+            continue
+        finally:
+            seconds += reading.seconds
+        tried += fitted.search or _trial(rate, fitted.validation_metrics)
+        if best is None or rank(fitted.validation_metrics, metric) > rank(best.fitted.validation_metrics, metric):
+            best = Found(fitted, rate, reading, 0.0, ())
+        del fitted
+    if best is None:
+        raise TrainingError(f"{method.name} diverged at every learning rate tried; last: {tried[-1]['error']}")
+    return Found(best.fitted, best.learning_rate, best.reading, seconds, tuple(tried))
+
+
+def learning_rates_to_try(method: Method, setup: Setup) -> tuple[float | None, ...]:
+    """Return the first rates of the method's grid, as many as the budget says; (None,) where it has no grid."""
+    return method.learning_rates[: setup.budget.learning_rates] or (None,)
+
+
+def _trial(rate: float | None, metrics: Mapping[str, float]) -> list[Mapping[str, Any]]:
+    if rate is None:
+        return []
+    trial = {"setting": "learning rate", "value": rate}
+    return [{**trial, "accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"]}]

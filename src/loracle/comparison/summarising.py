@@ -1,0 +1,105 @@
+"""From finished runs to one summary a method, the paired tests and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loracle.comparison.deciding import Candidate, decide
+from loracle.comparison.result import Comparison, Pair, Result, Summary, Verdict
+from loracle.evaluation.metrics import confusion, per_class
+from loracle.evaluation.statistics import metric_intervals
+
+if TYPE_CHECKING:
+    from loracle.comparison.folder import RunFolder
+    from loracle.data.task import Task
+
+
+def summarise(task: Task, results: Sequence[Result], ledger: Mapping[str, Any], place: RunFolder) -> Comparison:
+    """Read the stored predictions of all finished runs and return the comparison; nothing is fitted or predicted."""
+    metric, cost_texts = ledger["budget"]["metric"], ledger["cost_texts"]
+    by_method: dict[str, list[Result]] = {}
+    for result in results:
+        by_method.setdefault(result.method, []).append(result)
+    probabilities = {
+        method: np.stack([place.load_predictions(method, run.seed) for run in runs])
+        for method, runs in by_method.items()
+        if not any(run.failed for run in runs)
+    }
+    labels = task.test.labels
+    summaries = [
+        _summary(runs, labels, probabilities[method], task.label_names, cost_texts)
+        if method in probabilities
+        else Summary(method=method, seeds=len(runs), error=runs[-1].error)
+        for method, runs in by_method.items()
+    ]
+    summaries.sort(key=lambda summary: -1 if summary.error else summary.metrics[metric].value, reverse=True)
+    pairs: tuple[Pair, ...] = ()
+    verdict: Verdict | None = None
+    if probabilities:
+        pairs, verdict = decide(labels, _candidates(summaries, probabilities), margin=ledger["margin"], metric=metric)
+    return Comparison(
+        name=task.name,
+        task=task.describe(),
+        ledger=ledger,
+        results=tuple(results),
+        summaries=tuple(summaries),
+        pairs=pairs,
+        verdict=verdict,
+    )
+
+
+def _summary(
+    runs: Sequence[Result],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    label_names: Sequence[str],
+    cost_texts: int,
+) -> Summary:
+    accuracies = [run.metrics["accuracy"] for run in runs]
+    best = int(np.argmax([run.validation_metrics["accuracy"] for run in runs]))
+    scoring = float(np.median([run.scoring_seconds_per_1000 for run in runs]))
+    search = runs[0].search_seconds
+    return Summary(
+        method=runs[0].method,
+        seeds=len(runs),
+        metrics=metric_intervals(labels, probabilities),
+        seed_spread=max(accuracies) - min(accuracies),
+        counts=runs[0].counts,
+        training_seconds=float(np.median([run.training_seconds for run in runs])),
+        search_seconds=search,
+        scoring_seconds_per_1000=scoring,
+        peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
+        bytes_on_disk=runs[0].bytes_on_disk,
+        cost_seconds=search + scoring * cost_texts / 1000,
+        per_class=_mean_per_class(labels, probabilities, label_names),
+        confusion=tuple(tuple(map(int, row)) for row in confusion(labels, probabilities[best])),
+        histories={str(run.seed): run.history for run in runs if run.history},
+    )
+
+
+def _mean_per_class(
+    labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str]
+) -> tuple[Mapping[str, Any], ...]:
+    tables = [per_class(labels, run) for run in probabilities]
+    return tuple(
+        {
+            "label": name,
+            **{key: float(np.mean([table[index][key] for table in tables])) for key in tables[0][index]},
+        }
+        for index, name in enumerate(label_names)
+    )
+
+
+def _candidates(summaries: Sequence[Summary], probabilities: Mapping[str, np.ndarray]) -> list[Candidate]:
+    return [
+        Candidate(
+            method=summary.method,
+            predicted=probabilities[summary.method].argmax(axis=2),
+            cost_seconds=summary.cost_seconds,
+        )
+        for summary in summaries
+        if summary.error is None
+    ]

@@ -1,0 +1,147 @@
+"""What a person sees while methods are fitted: one line a method, with progress, pace and time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from loracle.comparison.result import Result
+    from loracle.training.fitting import OnStep
+
+
+class Watch(Protocol):
+    """Told of the work as it goes on. `texts` counts those trained on, or scored where nothing is trained."""
+
+    def start(self, method: str, *, fits: int, texts_per_fit: int, by_gradient: bool) -> None:
+        """Begin a method that will fit so often, with so many texts each."""
+        ...
+
+    def step(self, texts: int, loss: float | None) -> None:
+        """Count texts of the method that was started last."""
+        ...
+
+    def finish(self, result: Result, *, fits: int) -> None:
+        """Tell that a seed is done, which took so many of the fits."""
+        ...
+
+
+class Silence:
+    """Watch without showing anything."""
+
+    def start(self, method: str, *, fits: int, texts_per_fit: int, by_gradient: bool) -> None:
+        """Do nothing."""
+
+    def step(self, texts: int, loss: float | None) -> None:
+        """Do nothing."""
+
+    def finish(self, result: Result, *, fits: int) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def training_progress(console: Console, method: str) -> Iterator[OnStep]:
+    """Show texts done, pace and loss of one method's training on a terminal; nothing elsewhere."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(method)
+        started, texts_done = time.perf_counter(), 0
+
+        def on_step(texts: int, loss: float | None) -> None:
+            nonlocal texts_done
+            texts_done += texts
+            pace = texts_done / max(1e-9, time.perf_counter() - started)
+            state = f"  loss {loss:.3f}" if loss is not None else ""
+            progress.update(task, description=f"{method}  {texts_done:,} texts  {pace:,.0f} texts/s{state}")
+
+        yield on_step
+
+
+@dataclass
+class _Line:
+    method: str
+    fits: int
+    texts_per_fit: int
+    by_gradient: bool
+    fits_done: int = 0
+    texts_done: int = 0  # within the fits not yet counted in fits_done
+    started: float = field(default_factory=time.perf_counter)
+    loss: float | None = None
+
+    def total(self) -> int:
+        return self.fits * self.texts_per_fit
+
+    def completed(self) -> int:
+        return min(self.total(), self.fits_done * self.texts_per_fit + self.texts_done)
+
+
+class ProgressLines:
+    """Watch with live lines on a terminal, and one plain line per finished seed elsewhere. Use it as a context."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = console
+        self._line: _Line | None = None
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+            speed_estimate_period=60,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.__exit__(kind, error, trace)
+
+    def start(self, method: str, *, fits: int, texts_per_fit: int, by_gradient: bool) -> None:
+        """Add a line for the method."""
+        self._line = _Line(method, fits, texts_per_fit, by_gradient)
+        self._task = self._progress.add_task(method, total=self._line.total(), state="")
+
+    def step(self, texts: int, loss: float | None) -> None:
+        """Move the line's bar; the pace is that of this method so far."""
+        line = self._line
+        if line is None or line.by_gradient != (loss is not None):
+            return  # a gradient method's validation texts are not counted, another's scored texts are
+        line.texts_done += texts
+        line.loss = loss
+        pace = line.texts_done / max(1e-9, time.perf_counter() - line.started)
+        fit = min(line.fits, line.fits_done + 1 + line.texts_done // max(1, line.texts_per_fit))
+        state = f"fit {fit}/{line.fits}  {pace:,.0f} texts/s" + (f"  loss {loss:.3f}" if loss is not None else "")
+        self._progress.update(self._task, completed=line.completed(), state=state)
+
+    def finish(self, result: Result, *, fits: int) -> None:
+        """Count the seed's fits as done and say what it brought."""
+        line = self._line
+        if line is None:
+            return
+        line.fits_done, line.texts_done, line.started = line.fits_done + fits, 0, time.perf_counter()
+        state = _outcome(result)
+        self._progress.update(self._task, completed=line.completed(), state=state)
+        if not self._console.is_terminal:
+            self._console.print(f"{result.method} seed {result.seed}: {state}", highlight=False)
+
+
+def _outcome(result: Result) -> str:
+    if result.error is not None:
+        return f"failed: {result.error}"
+    accuracy = result.validation_metrics["accuracy"]
+    rate = f"learning rate {result.learning_rate:g}, " if result.learning_rate else ""
+    return f"{rate}validation accuracy {accuracy:.3f}, {result.search_seconds:,.1f} s"

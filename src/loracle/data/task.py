@@ -1,0 +1,112 @@
+"""What every method is given: three named splits and the names of the labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow as pa
+
+_BATCH = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One named part of the data: memory-mapped rows of `id`, `text` and `label`.
+
+    `id` is the row's number, from 0, in the file or split that it came from. `label` is an index into
+    `Task.label_names`.
+    """
+
+    name: str
+    rows: datasets.Dataset
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The texts in order; a slice of it is a list, and no more than the slice is in memory."""
+        return cast(Sequence[str], self.rows["text"])
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The labels in order, shape (rows,)."""
+        return self._integers("label")
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """The source's row numbers in order, shape (rows,)."""
+        return self._integers("id")
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hex digits of the SHA-256 over every text (length first) and label, in order."""
+        digest = hashlib.sha256()
+        for batch in self._batches():
+            for text, label in zip(batch["text"].to_pylist(), batch["label"].to_pylist(), strict=True):
+                content = text.encode("utf-8")
+                digest.update(len(content).to_bytes(8, "little"))
+                digest.update(content)
+                digest.update(label.to_bytes(8, "little", signed=True))
+        return digest.hexdigest()[:16]
+
+    def select(self, rows: Sequence[int]) -> Split:
+        """Return the split of these rows alone, in this order."""
+        return Split(self.name, self.rows.select(rows))
+
+    def _integers(self, column: str) -> npt.NDArray[np.int64]:
+        parts = [batch[column].to_numpy() for batch in self._batches(column)]
+        return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64, copy=False)
+
+    def _batches(self, *columns: str) -> Iterator[pa.Table]:
+        rows = self.rows.select_columns(list(columns or ("text", "label")))
+        return cast("Iterator[pa.Table]", rows.with_format("arrow").iter(_BATCH))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A text classification problem: where it came from, its label names, its three splits.
+
+    `notes` holds one plain sentence for each thing that was guessed, dropped, kept together, made or
+    warned of while it was loaded.
+    """
+
+    name: str
+    source: str
+    text_column: str
+    label_column: str
+    label_names: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    notes: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)  # what load_task was given, columns as they were chosen
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a ledger writes down, ready for JSON: names, columns, splits with hashes, notes."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "text_column": self.text_column,
+            "label_column": self.label_column,
+            "label_names": list(self.label_names),
+            "splits": {split.name: self._describe_split(split) for split in self._splits()},
+            "notes": list(self.notes),
+        }
+
+    def _splits(self) -> tuple[Split, Split, Split]:
+        return self.train, self.validation, self.test
+
+    def _describe_split(self, split: Split) -> dict[str, Any]:
+        counts = np.bincount(split.labels, minlength=len(self.label_names)).tolist()
+        per_label = dict(zip(self.label_names, counts, strict=True))
+        return {"rows": len(split), "hash": split.hash, "per_label": per_label}

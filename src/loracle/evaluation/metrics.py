@@ -1,0 +1,119 @@
+"""How good one set of predicted probabilities is.
+
+`labels` are int (n,), in 0 .. classes - 1; `probabilities` are float (n, classes), rows summing to 1.
+The predicted class is the one with the highest probability. scikit-learn does the arithmetic where it has it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+CALIBRATION_BINS = 15
+
+
+def measure(labels: Array, probabilities: Array) -> dict[str, float]:
+    """Return accuracy, macro_f1, mcc, log_loss and ece; raises ValueError as each of them does."""
+    return {
+        "accuracy": accuracy(labels, probabilities),
+        "macro_f1": macro_f1(labels, probabilities),
+        "mcc": mcc(labels, probabilities),
+        "log_loss": log_loss(labels, probabilities),
+        "ece": calibration_error(labels, probabilities),
+    }
+
+
+def accuracy(labels: Array, probabilities: Array) -> float:
+    """Return the share of texts whose label is predicted; ValueError for NaN or shapes that do not fit.
+
+    >>> accuracy(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))
+    0.5
+    """
+    labels, probabilities = checked(labels, probabilities)
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def macro_f1(labels: Array, probabilities: Array) -> float:
+    """Return the mean F1 over the classes that occur in `labels`; a class never predicted counts as 0.
+
+    A class that no label has cannot be got right or wrong on its own, so it is left out of the mean; predicting
+    it still costs the recall of the true class.
+    """
+    from sklearn.metrics import f1_score
+
+    labels, probabilities = checked(labels, probabilities)
+    predicted = probabilities.argmax(axis=1)
+    return float(f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0))
+
+
+def mcc(labels: Array, probabilities: Array) -> float:
+    """Return Matthews' correlation for any number of classes (Gorodkin 2004); 0 where it is not defined."""
+    from sklearn.metrics import matthews_corrcoef
+
+    labels, probabilities = checked(labels, probabilities)
+    return float(matthews_corrcoef(labels, probabilities.argmax(axis=1)))
+
+
+def log_loss(labels: Array, probabilities: Array) -> float:
+    """Return the mean negative log probability of the true label, in nats."""
+    from sklearn.metrics import log_loss as sklearn_log_loss
+
+    labels, probabilities = checked(labels, probabilities)
+    return float(sklearn_log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))
+
+
+def calibration_error(labels: Array, probabilities: Array, bins: int = CALIBRATION_BINS) -> float:
+    """Return the expected calibration error over equal-width bins of the top probability (Guo et al. 2017)."""
+    labels, probabilities = checked(labels, probabilities)
+    gap = probabilities.max(axis=1) - (probabilities.argmax(axis=1) == labels)
+    sums = np.bincount(confidence_bins(probabilities, bins), weights=gap, minlength=bins)
+    return float(np.abs(sums).sum() / len(labels))
+
+
+def per_class(labels: Array, probabilities: Array) -> dict[int, dict[str, float]]:
+    """Return precision, recall, f1 and support of each class index; 0 where a ratio is not defined."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    labels, probabilities = checked(labels, probabilities)
+    classes = np.arange(probabilities.shape[1])
+    columns = precision_recall_fscore_support(labels, probabilities.argmax(axis=1), labels=classes, zero_division=0)
+    names = ("precision", "recall", "f1", "support")
+    return {
+        int(index): dict(zip(names, map(float, row), strict=True))
+        for index, row in zip(classes, np.transpose(columns), strict=True)
+    }
+
+
+def confusion(labels: Array, probabilities: Array) -> NDArray[np.int64]:
+    """Return counts (classes, classes): rows are true classes, columns predicted ones."""
+    labels, probabilities = checked(labels, probabilities)
+    classes = probabilities.shape[1]
+    cells = labels * classes + probabilities.argmax(axis=1)
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def confidence_bins(probabilities: Array, bins: int = CALIBRATION_BINS) -> NDArray[np.int64]:
+    """Return the bin (n,) of each row's top probability; bin b holds (b / bins, (b + 1) / bins]."""
+    bin_of: NDArray[np.int64] = (np.ceil(probabilities.max(axis=-1) * bins) - 1).astype(np.int64)
+    return bin_of.clip(0, bins - 1)
+
+
+def checked(labels: Array, probabilities: Array) -> tuple[Array, Array]:
+    """Return both as int64 and float64 with rows summing to 1; ValueError says what is wrong with them."""
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
+        raise ValueError(
+            f"labels {labels.shape} and probabilities {probabilities.shape} must be (n,), (n, classes), n > 0"
+        )
+    if not np.isfinite(probabilities).all():
+        raise ValueError("probabilities hold NaN or infinity")
+    sums = probabilities.sum(axis=1, keepdims=True)
+    if probabilities.min() < 0 or np.abs(sums - 1).max() > 1e-2:
+        raise ValueError("probabilities must be at least 0 and each row must sum to 1")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+        raise ValueError(f"labels must be whole numbers from 0 to {probabilities.shape[1] - 1}")
+    return labels.astype(np.int64), probabilities / sums

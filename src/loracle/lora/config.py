@@ -1,0 +1,42 @@
+"""How large a low-rank update is, and which layers get one. Importing this does not import torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from loracle.errors import ConfigError
+
+ALL_LINEAR = "all-linear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRAConfig:
+    """Say how large the update is and which layers get one.
+
+    `targets` are whole dotted name suffixes ("query", "self.query"), or "all-linear" for every linear layer
+    outside the head, or empty for the usual targets of the architecture.
+
+    >>> LoRAConfig(rank=4, alpha=8).scaling
+    2.0
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ConfigError(f"rank is {self.rank}; it must be 1 or more (leave LoRA out to train without it)")
+        if not self.alpha > 0 or math.isinf(self.alpha):
+            raise ConfigError(f"alpha is {self.alpha}; it must be a finite number above 0")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}; it must be at least 0 and below 1")
+        if isinstance(self.targets, str):
+            object.__setattr__(self, "targets", (self.targets,))
+
+    @property
+    def scaling(self) -> float:
+        """What the low-rank product is multiplied with: alpha / rank."""
+        return self.alpha / self.rank

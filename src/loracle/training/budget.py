@@ -1,0 +1,49 @@
+"""What every gradient method in a comparison may spend, equal for all. Importing this does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loracle.errors import ConfigError, unknown
+
+PRECISIONS = ("auto", "fp32", "bf16")
+METRICS = ("accuracy", "macro_f1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The budget of one fit, and by which metric choices are made on the validation split.
+
+    `learning_rates` is how many rates of its own grid each gradient method tries; `patience` how many epochs
+    without a better validation score end a fit early; `max_length` is in tokens; `base_dropout` trains with the
+    checkpoint's own dropout, which costs a third of the speed on a CPU.
+    """
+
+    epochs: int = 3
+    batch_size: int = 16
+    max_length: int = 128
+    learning_rates: int = 3
+    patience: int = 2
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    base_dropout: bool = False
+    precision: str = "auto"
+    metric: str = "accuracy"
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("max_length", 4), ("patience", 1)):
+            _require(getattr(self, name) >= least, name, getattr(self, name), f"{least} or more")
+        _require(1 <= self.learning_rates <= 5, "learning_rates", self.learning_rates, "1 to 5 (how many to try)")
+        _require(0 <= self.warmup < 1, "warmup", self.warmup, "a share of all steps, at least 0 and below 1")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _require(self.clip > 0, "clip", self.clip, "above 0")
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if self.metric not in METRICS:
+            raise unknown("metric", self.metric, METRICS)
+
+
+def _require(holds: bool, name: str, given: object, allowed: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} is {given}; allowed: {allowed}")

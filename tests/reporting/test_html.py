@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+from builder import HOSTILE
+
+from loracle.comparison.result import Comparison
+from loracle.reporting import findings
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects texts and attributes, and what opens without closing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if "script" not in self.open and "style" not in self.open:
+            self.text += data
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    return reader
+
+
+def test_page_is_well_formed(pages: dict[str, str], shape: str) -> None:
+    reader = read(pages[shape])
+    assert (reader.open, reader.faults) == ([], [])
+    assert len(reader.ids) == len(set(reader.ids))
+
+
+def test_page_is_small_and_asks_no_server(pages: dict[str, str], shape: str) -> None:
+    page = pages[shape]
+    assert len(page.encode()) < 1_000_000
+    assert not re.search(r"https?:|//[a-z]+\.|@import|url\((?!#)", page)
+    loading = {"link", "img", "iframe", "object", "embed", "base", "form"}
+    assert not [tag for tag, attrs in read(page).tags if tag in loading or "src" in attrs]
+
+
+def test_page_runs_its_own_script_alone(pages: dict[str, str], shape: str) -> None:
+    reader = read(pages[shape])
+    assert sum(tag == "script" for tag, _ in reader.tags) == 1
+    assert not [name for _, attrs in reader.tags for name in attrs if name.startswith("on")]
+    policy = next(attrs["content"] for _, attrs in reader.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "script-src 'sha256-" in policy
+
+
+def test_hostile_names_show_as_text(pages: dict[str, str]) -> None:
+    reader = read(pages["hostile"])
+    shown = HOSTILE.replace("\x00", "\ufffd").replace("\u202e", "\ufffd")
+    assert shown in reader.text
+    assert "\x00" not in pages["hostile"]
+    assert "<b>(GPU 0)</b>" in read(pages["plain"]).text
+
+
+def test_verdict_comes_first_and_every_section_follows_in_order(
+    pages: dict[str, str], comparisons: dict[str, Comparison]
+) -> None:
+    text = read(pages["plain"]).text
+    verdict = comparisons["plain"].verdict
+    assert verdict is not None
+    parts = [
+        verdict.sentence,
+        "complaints.csv",
+        "What each method reaches and costs",
+        "OutOfMemoryError",
+        "Why to believe it",
+        "Pairwise tests",
+        "Seeds",
+        "Search for the setting",
+        "Learning curves",
+        "Ledger",
+        "Where each method fails",
+        "Confusion matrix",
+        "Notes on the data",
+        "12 exact duplicates",
+    ]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+def test_every_plot_is_there_for_wide_and_narrow_pages(pages: dict[str, str]) -> None:
+    tags = [tag for tag, _ in read(pages["plain"]).tags]
+    assert tags.count("svg") == 6
+    assert "font-family: 'DejaVu" not in pages["plain"]
+    assert "#010101" not in pages["plain"]
+
+
+def test_page_without_a_finished_method_says_so(pages: dict[str, str]) -> None:
+    text = read(pages["none"]).text
+    assert "No method finished: both failed." in text
+    assert text.count("OutOfMemoryError") == 2
+    assert "Where each method fails" not in text
+
+
+def test_many_classes_show_the_worst_alone(pages: dict[str, str]) -> None:
+    text = read(pages["many"]).text
+    assert "The 15 hardest of 150 classes" in text
+    assert "Confusion matrix" not in text
+    assert "Most frequent mistakes" in text
+
+
+def test_unmeasured_figures_show_as_dashes(pages: dict[str, str]) -> None:
+    assert not re.search(r"\b(nan|None|undefined)\b", read(pages["gaps"]).text, re.IGNORECASE)
+
+
+def test_captions_state_findings(comparisons: dict[str, Comparison]) -> None:
+    plain = comparisons["plain"]
+    assert findings.cost_finding(plain) == "lora is 3.7 points above probe and costs 7.8 times as much."
+    assert "chose a setting on the edge of the grid" in findings.search_finding(plain)
+    assert "5,300 test texts would settle it" in findings.detection_finding(comparisons["undecided"])
+    assert findings.cost_finding(comparisons["one"]) == "lora is the only method that finished."
+    assert findings.cost_finding(comparisons["none"]) == ""

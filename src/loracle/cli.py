@@ -93,7 +93,7 @@ def compare(
     cost_texts
         Texts that will be scored over the life of what is shipped; counted in the cost.
     out
-        Folder of the run; the same folder again continues it. Default: runs/<name of the data>.
+        Folder of the run; the same folder again continues it. Default: runs/NAME-OF-DATA.
     config
         TOML file with any of these options; a flag wins over the file.
     """
@@ -345,10 +345,7 @@ def _print_comparison(comparison: Comparison, folder: Path, console: Console) ->
     from loracle.reporting import terminal_table
 
     console.print()
-    console.print(terminal_table(comparison))
-    for result in comparison.results:
-        if result.error is not None:
-            console.print(f"{result.method} failed: {result.error}", style="red", soft_wrap=True, markup=False)
+    console.print(terminal_table(comparison, width=console.width))
     sentence = comparison.verdict.sentence if comparison.verdict else "No method finished, so there is nothing to ship."
     console.print(f"\n{sentence}", style="bold", markup=False)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from builder import HOSTILE
-
 from loracle.comparison.result import Comparison
 from loracle.reporting import findings
 
@@ -73,9 +71,9 @@ def test_page_runs_its_own_script_alone(pages: dict[str, str], shape: str) -> No
     assert "script-src 'sha256-" in policy
 
 
-def test_hostile_names_show_as_text(pages: dict[str, str]) -> None:
+def test_hostile_names_show_as_text(pages: dict[str, str], comparisons: dict[str, Comparison]) -> None:
     reader = read(pages["hostile"])
-    shown = HOSTILE.replace("\x00", "\ufffd").replace("\u202e", "\ufffd")
+    shown = comparisons["hostile"].name.replace("\x00", "\ufffd").replace("\u202e", "\ufffd")
     assert shown in reader.text
     assert "\x00" not in pages["hostile"]
     assert "<b>(GPU 0)</b>" in read(pages["plain"]).text

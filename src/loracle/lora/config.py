@@ -14,17 +14,19 @@ ALL_LINEAR = "all-linear"
 class LoRAConfig:
     """Say how large the update is and which layers get one.
 
-    `targets` are whole dotted name suffixes ("query", "self.query"), or "all-linear" for every linear layer
-    outside the head, or empty for the usual targets of the architecture.
-
     >>> LoRAConfig(rank=4, alpha=8).scaling
     2.0
     """
 
     rank: int = 8
+    """Rank of LoRA's update."""
     alpha: float = 16.0
+    """LoRA's update is multiplied with alpha / rank."""
     dropout: float = 0.0
+    """Dropout of what enters LoRA's update, in training."""
     targets: tuple[str, ...] = ()
+    """Layers that LoRA changes, by whole dotted suffix ("query"), or all-linear; the architecture's usual ones if
+    left out."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -33,8 +35,9 @@ class LoRAConfig:
             raise ConfigError(f"alpha is {self.alpha}; it must be a finite number above 0")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is {self.dropout}; it must be at least 0 and below 1")
-        if isinstance(self.targets, str):
-            object.__setattr__(self, "targets", (self.targets,))
+        given = (self.targets,) if isinstance(self.targets, str) else self.targets
+        names = tuple(name.strip() for target in given for name in target.split(","))
+        object.__setattr__(self, "targets", names)
 
     @property
     def scaling(self) -> float:

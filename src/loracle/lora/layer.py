@@ -39,6 +39,7 @@ class LoRALinear(nn.Module):
         self.lora_a = nn.Parameter(torch.empty(config.rank, base.in_features, device=device))
         self.lora_b = nn.Parameter(torch.zeros(base.out_features, config.rank, device=device))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
+        self.train(base.training)  # so that injecting into a model in evaluation does not switch dropout on
 
     def forward(self, x: Tensor) -> Tensor:
         """Return base(x) plus the update; A and B are cast to the precision of x, if it differs."""
@@ -54,8 +55,7 @@ class LoRALinear(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """Return a plain linear layer that computes the same; it shares the base layer's bias."""
-        plain = nn.Linear(0, 0, bias=False, device="meta")
-        plain.in_features, plain.out_features = self.base.in_features, self.base.out_features
+        plain = nn.Linear(self.base.in_features, self.base.out_features, device="meta")
         weight = self.base.weight.float() + self.delta_weight()
         plain.weight = nn.Parameter(weight.to(self.base.weight.dtype), requires_grad=False)
         plain.bias = self.base.bias

@@ -18,11 +18,16 @@ METHODS: Mapping[str, Method] = {method.name: method for method in (MAJORITY, TF
 
 
 def find_methods(names: Sequence[str]) -> tuple[Method, ...]:
-    """Return the methods of these names, in this order; raises ConfigError for an unknown or a doubled one."""
+    """Return the methods of these names, in this order; raises ConfigError for an unknown or a doubled one.
+
+    >>> [method.name for method in find_methods(["tfidf,probe", "lora"])]
+    ['tfidf', 'probe', 'lora']
+    """
+    names = [name.strip() for given in names for name in given.split(",")]
     for name in names:
         if name not in METHODS:
             raise unknown("method", name, METHODS)
-        if list(names).count(name) > 1:
+        if names.count(name) > 1:
             raise ConfigError(f"method {name!r} is named twice")
     if not names:
         raise ConfigError(f"no methods given; allowed: {', '.join(METHODS)}")

@@ -31,7 +31,8 @@ def overview_table(comparison: Comparison) -> Table | None:
     """Return each class's F1 by method, the hardest class first; above MANY classes the hardest ones alone."""
     summaries = [summary for summary in selection.finished(comparison) if summary.per_class]
     scores = {summary.method: {str(e.get("label")): e for e in summary.per_class} for summary in summaries}
-    ranked = sorted(labels(comparison), key=lambda label: _class_median(label, scores))
+    telling = {s.method: scores[s.method] for s in selection.on_scale(comparison, summaries)} or scores
+    ranked = sorted(labels(comparison), key=lambda label: _class_median(label, telling))
     shown = ranked[:WORST] if len(ranked) > MANY else ranked
     rows = [
         Row(cells=(Cell(text=label), *(_f1_cell(scores[summary.method].get(label, {})) for summary in summaries)))

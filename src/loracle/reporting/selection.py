@@ -102,6 +102,13 @@ def split_sizes(comparison: Comparison) -> dict[str, float]:
     }
 
 
+def on_scale(comparison: Comparison, summaries: list[Summary]) -> list[Summary]:
+    """Return the methods that are not far below the others, as a majority vote is."""
+    known = [(s, found.value) for s in summaries if (found := quality(comparison, s)) is not None]
+    floor = lowest_on_scale([value for _, value in known]) if known else 0.0
+    return [summary for summary, value in known if value >= floor]
+
+
 def lowest_on_scale(values: list[float]) -> float:
     """Return the lowest value that a picture shows to scale, so that one poor method does not flatten the rest.
 

@@ -221,14 +221,14 @@ def _seed_cell(result: Any, metric: str) -> Cell:
 def _try_row(comparison: Comparison, method: str, entry: Mapping[str, Any], *, chosen: bool) -> Row:
     metric, score = selection.deciding_metric(comparison), selection.validation_score(comparison, entry)
     failed = entry.get("error")
-    text = figures.shorten(f"failed: {failed}", 80) if failed else figures.metric_value(metric, score)
+    choice = figures.shorten(f"failed: {failed}", 120) if failed else "chosen" if chosen else ""
     name, value = str(entry.get("setting", "")).replace("_", " "), entry.get("value")
     cells = (
         Cell(text=method),
         Cell(text=name),
         _cell(figures.setting(value), figures.number(value)),
-        Cell(text=text, sort=_sortable(score), strong=chosen),
-        Cell(text="chosen" if chosen else ""),
+        _cell(figures.metric_value(metric, score), score, strong=chosen),
+        Cell(text=choice),
     )
     return Row(cells=cells)
 

@@ -12,24 +12,30 @@ METRICS = ("accuracy", "macro_f1")
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The budget of one fit, and by which metric choices are made on the validation split.
-
-    `learning_rates` is how many rates of its own grid each gradient method tries; `patience` how many epochs
-    without a better validation score end a fit early; `max_length` is in tokens; `base_dropout` trains with the
-    checkpoint's own dropout, which costs a third of the speed on a CPU.
-    """
+    """The budget of one fit, and by which metric choices are made on the validation split."""
 
     epochs: int = 3
+    """Passes over the training split, at most."""
     batch_size: int = 16
+    """Texts a training step."""
     max_length: int = 128
+    """Tokens of each text that a base model reads."""
     learning_rates: int = 3
+    """How many learning rates of its own grid each gradient method tries."""
     patience: int = 2
+    """Epochs without a better validation score that end a fit early."""
     warmup: float = 0.1
+    """Share of all steps in which the learning rate rises."""
     weight_decay: float = 0.01
+    """AdamW's weight decay; biases and norms have none."""
     clip: float = 1.0
+    """Largest norm of the gradient."""
     base_dropout: bool = False
+    """Train with the checkpoint's own dropout, which is slower and is off for all methods otherwise."""
     precision: str = "auto"
+    """auto (bf16 where the hardware has it), fp32 or bf16."""
     metric: str = "accuracy"
+    """accuracy or macro_f1: what choices on validation, and the verdict, go by."""
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("max_length", 4), ("patience", 1)):

@@ -1,0 +1,81 @@
+"""A tiny random base model with its tokenizer, and a tiny task: enough to test every property without a network."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers or datasets are imported
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+from pathlib import Path
+
+import pytest
+
+WORDS = (
+    "late never answered the parcel again lovely fast friendly thanks great broken rude nobody refund wonderful "
+    "perfect awful waited weeks my order shop price box it was and a is arrived"
+).split()
+GOOD, BAD, NEUTRAL = WORDS[6:11], WORDS[11:15], WORDS[20:]
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+    from tokenizers.processors import TemplateProcessing
+    from transformers import BertTokenizerFast
+
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys(entries))}
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer()
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    folder = tmp_path_factory.mktemp("tokenizer")
+    BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=64).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_files: Path) -> Path:
+    """A folder with a BERT of 2 layers and 32 hidden units, random weights, no head."""
+    import shutil
+
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-bert"
+    shutil.copytree(tiny_tokenizer_files, folder)
+    torch.manual_seed(7)
+    config = BertConfig(
+        vocab_size=120,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of 240 short reviews that a small network can learn."""
+    import csv
+    import random
+
+    draw = random.Random(3)
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for number in range(240):
+            label, own = (("good", GOOD), ("bad", BAD))[number % 2]
+            words = draw.choices(own, k=2) + draw.choices(NEUTRAL, k=draw.randint(3, 12))
+            draw.shuffle(words)
+            writer.writerow([" ".join(words), label])
+    return path

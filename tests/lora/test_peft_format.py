@@ -1,0 +1,159 @@
+"""An adapter folder keeps everything, and what does not fit is refused by name."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
+
+from loracle.errors import LoracleError, ModelError
+from loracle.lora.config import LoRAConfig
+from loracle.lora.injection import inject, lora_layers
+from loracle.lora.peft_format import CONFIG_FILE, WEIGHTS_FILE, load_adapter, save_adapter
+
+IDS = torch.arange(12).reshape(2, 6)
+HEAD = ("classifier",)
+
+
+def small_bert(seed: int = 0, hidden: int = 16) -> BertForSequenceClassification:
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": hidden, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    return BertForSequenceClassification(BertConfig(vocab_size=50, num_labels=3, **sizes)).eval()
+
+
+@pytest.fixture
+def trained() -> BertForSequenceClassification:
+    model = small_bert()
+    inject(model, LoRAConfig(rank=4, alpha=8, dropout=0.1, targets=("query", "value")), head=HEAD)
+    for _, layer in lora_layers(model):
+        nn.init.normal_(layer.lora_b)
+    nn.init.normal_(model.classifier.weight)
+    return model
+
+
+@pytest.fixture
+def folder(trained: nn.Module, tmp_path: Path) -> Path:
+    save_adapter(trained, tmp_path / "adapter", base_name="somewhere/small-bert")
+    return tmp_path / "adapter"
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    path = folder / CONFIG_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_reloaded_adapter_gives_the_same_logits_to_the_bit(trained: nn.Module, folder: Path) -> None:
+    other = small_bert()
+    nn.init.normal_(other.classifier.weight)  # a fresh head differs until the adapter brings its own
+    config = load_adapter(other, folder, head=HEAD)
+    assert torch.equal(other(IDS).logits, trained(IDS).logits)
+    assert config == LoRAConfig(rank=4, alpha=8, dropout=0.1, targets=("query", "value"))
+
+
+def test_saving_a_loaded_adapter_writes_the_same_files(folder: Path, tmp_path: Path) -> None:
+    other = small_bert()
+    load_adapter(other, folder, head=HEAD)
+    save_adapter(other, tmp_path / "again", base_name="somewhere/small-bert")
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_folder_holds_adapter_and_head_and_nothing_of_the_base(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS_FILE)
+    assert len(tensors) == 2 * 2 * 2 + 2
+    assert {name for name in tensors if "lora" not in name} == {
+        "base_model.model.classifier.weight",
+        "base_model.model.classifier.bias",
+    }
+
+
+def test_all_linear_survives_the_round_trip(tmp_path: Path) -> None:
+    model = small_bert()
+    names = inject(model, LoRAConfig(targets=("all-linear",)), head=HEAD)
+    save_adapter(model, tmp_path)
+    other = small_bert()
+    load_adapter(other, tmp_path, head=HEAD)
+    assert [name for name, _ in lora_layers(other)] == names
+
+
+def test_saving_without_lora_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="inject"):
+        save_adapter(small_bert(), tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("use_dora", True),
+        ("use_rslora", True),
+        ("bias", "all"),
+        ("rank_pattern", {"query": 2}),
+        ("alpha_pattern", {"query": 2}),
+        ("layers_to_transform", 0),
+        ("layers_to_transform", [0]),
+        ("init_lora_weights", "pissa"),
+        ("fan_in_fan_out", True),
+        ("some_future_option", 3),
+    ],
+)
+def test_option_that_changes_the_arithmetic_is_refused_by_name(folder: Path, option: str, value: object) -> None:
+    edit_config(folder, **{option: value})
+    with pytest.raises(ModelError, match=option):
+        load_adapter(small_bert(), folder)
+
+
+def test_another_kind_of_adapter_is_refused(folder: Path) -> None:
+    edit_config(folder, peft_type="IA3")
+    with pytest.raises(ModelError, match="IA3"):
+        load_adapter(small_bert(), folder)
+
+
+def test_base_of_another_size_is_refused_and_left_unchanged(folder: Path) -> None:
+    other = small_bert(hidden=32)
+    with pytest.raises(ModelError, match="another shape"):
+        load_adapter(other, folder)
+    assert not list(lora_layers(other))
+
+
+def test_missing_head_is_refused(folder: Path) -> None:
+    tensors = {name: item for name, item in load_file(folder / WEIGHTS_FILE).items() if "classifier" not in name}
+    save_file(tensors, folder / WEIGHTS_FILE)
+    edit_config(folder, modules_to_save=None)
+    with pytest.raises(ModelError, match=r"missing: classifier\.weight"):
+        load_adapter(small_bert(), folder, head=HEAD)
+
+
+def test_missing_factor_is_refused(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS_FILE)
+    lost = next(name for name in tensors if "lora_B" in name)
+    save_file({name: item for name, item in tensors.items() if name != lost}, folder / WEIGHTS_FILE)
+    with pytest.raises(ModelError, match=r"missing: .*lora_b"):
+        load_adapter(small_bert(), folder)
+
+
+def test_tensor_too_many_is_refused(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS_FILE) | {"base_model.model.bert.pooler.dense.weight": torch.zeros(16, 16)}
+    save_file(tensors, folder / WEIGHTS_FILE)
+    with pytest.raises(ModelError, match=r"too many: bert\.pooler"):
+        load_adapter(small_bert(), folder)
+
+
+@pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
+def test_missing_or_broken_file_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"broken")
+    with pytest.raises(LoracleError, match=name):
+        load_adapter(small_bert(), folder)
+    (folder / name).unlink()
+    with pytest.raises(LoracleError, match=name):
+        load_adapter(small_bert(), folder)
+
+
+def test_pickled_weights_are_never_read(folder: Path) -> None:
+    (folder / WEIGHTS_FILE).unlink()
+    torch.save({}, folder / "adapter_model.bin")
+    with pytest.raises(ModelError, match="only safetensors"):
+        load_adapter(small_bert(), folder)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loracle.comparison import running
+from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, load_comparison
-from loracle.comparison.running import Plan
 from loracle.comparison.searching import Found, learning_rates_to_try, search
 from loracle.data.loading import load_task
 from loracle.errors import ConfigError, ModelError, RunError

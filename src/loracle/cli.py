@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
+from loracle.comparison.plan import Plan
 from loracle.errors import ConfigError, LoracleError
 from loracle.lora.config import LoRAConfig
 from loracle.training.budget import Budget
@@ -56,7 +57,7 @@ class DataFlags:
     """Drop labels with too few texts for the splits, instead of refusing the data."""
 
 
-_DATA, _BUDGET, _LORA = DataFlags(), Budget(), LoRAConfig()
+_DATA, _PLAN, _BUDGET, _LORA = DataFlags(), Plan(), Budget(), LoRAConfig()
 
 
 @app.command
@@ -65,11 +66,9 @@ def compare(
     *,
     methods: tuple[str, ...] = ("majority", "tfidf", "probe", "lora", "full"),
     model: str = "minilm",
-    seeds: int = 3,
-    margin: float = 0.01,
-    cost_texts: int = 100_000,
     out: Path | None = None,
     config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
+    plan: Annotated[Plan, Flat] = _PLAN,
     flags: Annotated[DataFlags, Flat] = _DATA,
     budget: Annotated[Budget, Flat] = _BUDGET,
     lora: Annotated[LoRAConfig, Flat] = _LORA,
@@ -86,12 +85,6 @@ def compare(
         Methods to compare: majority, tfidf, probe, lora, full.
     model
         Base model: minilm, a local folder, or a Hub name.
-    seeds
-        Seeds for each method that has chance in it.
-    margin
-        Share of the deciding metric that does not matter (0.01 is one point).
-    cost_texts
-        Texts that will be scored over the life of what is shipped; counted in the cost.
     out
         Folder of the run; the same folder again continues it. Default: runs/NAME-OF-DATA.
     config
@@ -104,16 +97,14 @@ def compare(
     console, chosen = _console(), find_methods(methods)
     task = _load_task(data, flags, console)
     folder = out or api.default_folder(task)
-    _announce(task, [method.name for method in chosen], model, seeds, budget, lora, folder, console)
+    _announce(task, [method.name for method in chosen], model, plan.seeds, budget, lora, folder, console)
     try:
         with ProgressLines(console) as watch:
             comparison = api.compare(
                 task,
                 methods=[method.name for method in chosen],
                 model=model,
-                seeds=seeds,
-                margin=margin,
-                cost_texts=cost_texts,
+                **asdict(plan),
                 budget=budget,
                 lora=lora,
                 out=folder,

@@ -117,7 +117,7 @@ def test_ten_optimiser_steps_agree(build: Build, targets: Names, head: Names) ->
     before = [parameter.detach().clone() for _, parameter, _ in pairs(ours, theirs)]
     for model in (ours, theirs):
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.SGD(trainable, lr=0.1, momentum=0.9)
+        optimizer = torch.optim.AdamW(trainable, lr=1e-3)
         for _ in range(10):
             optimizer.zero_grad()
             loss(model).backward()

@@ -74,7 +74,8 @@ class _GPUMeter:
         import torch
 
         torch.cuda.synchronize()
-        return int(torch.cuda.max_memory_allocated()) - self._start
+        peak: int = torch.cuda.max_memory_allocated()
+        return peak - self._start
 
 
 def _cuda_in_use() -> bool:

@@ -11,38 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from loracle.comparison.folder import RunFolder
 from loracle.comparison.ledger import versions, write_ledger
+from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, Result
 from loracle.comparison.searching import Found, learning_rates_to_try, search
 from loracle.comparison.summarising import summarise
 from loracle.comparison.watching import Silence, Watch
-from loracle.errors import ConfigError, LoracleError
+from loracle.errors import LoracleError
 from loracle.evaluation.metrics import measure
 from loracle.files import folder_bytes, write_text
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Method, Setup
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How often each method is run, and what decides.
-
-    `seeds` is how many; `margin` the share of accuracy (or of macro-F1) that does not matter; `cost_texts` how many
-    texts will be scored over the life of what is shipped, which the cost of a method counts besides its training.
-    """
-
-    seeds: int = 3
-    margin: float = 0.01
-    cost_texts: int = 100_000
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise ConfigError(f"seeds is {self.seeds}; allowed: 1 or more")
-        if not 0 <= self.margin < 0.5:
-            raise ConfigError(f"margin is {self.margin}; allowed: a share from 0 to below 0.5 (0.01 is one point)")
-        if self.cost_texts < 0:
-            raise ConfigError(f"cost_texts is {self.cost_texts}; allowed: 0 or more")
 
 
 @dataclass(frozen=True)

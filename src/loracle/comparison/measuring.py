@@ -45,7 +45,8 @@ class _ResidentMeter:
         import psutil
 
         self._process = psutil.Process()
-        self._start = self._peak = self._process.memory_info().rss
+        self._start: int = self._process.memory_info().rss
+        self._peak = self._start
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()

@@ -14,11 +14,12 @@ The interval is Howe's (1974): half width squared = z^2 text variance + t^2 seed
 freedom of Welch (1947) over the methods' mean squares. The text variance has the two pseudo-texts of Bonett and Price
 (2012), one for either side, so that methods that agree on all of 20 texts are not called equal.
 
-What holds, by simulation (tests/evaluation/test_statistics.py; 3 seeds, with known truth): 95 % intervals cover
-95 to 97 % without seed variance, 96 to 97 % where it is a third of the text variance, 94 to 97 % where it is as
-large. What does not: under 100 texts they are wide (97 to 98 %); where seeds decide nearly all and only one of two
-methods has them, they cover 93 %; with two seeds less. One seed says nothing about other seeds: the claim is
-then about that one model, as for a method without chance in it.
+What holds, by simulation with known truth (3 seeds; tests/evaluation/test_statistics.py): 95 % intervals of an
+accuracy difference cover 95 to 97 % without seed variance and where it is a third of the text variance, and 94 to
+97 % where it is as large, whether one of the methods has seeds or both. What does not hold exactly: on 150 texts or
+fewer, and for macro-F1 over seeds, they are wide (97 to 98 %); where seeds decide nearly all, one of the methods has
+none and seeds also disagree on single texts, they cover 93 %, and with two seeds less. One seed says nothing about
+other seeds: the claim is then about that one model, as it is for a method without chance in it.
 """
 
 from __future__ import annotations

@@ -156,17 +156,18 @@ def _in_base(network: nn.Module, name: str) -> bool:
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
     """Keep transformers quiet, and turn what it raises on an unreadable model into one line."""
-    loggers = [logging.getLogger(part) for part in ("transformers", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
+    from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
+    loggers = [logging.getLogger(part) for part in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(_explain(name, error)) from error
     finally:
         for logger, level in zip(loggers, levels, strict=True):

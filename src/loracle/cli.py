@@ -7,17 +7,22 @@ user can mend, 130 stopped with Ctrl-C.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Toml
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
+from cyclopts.config import Dict
 
 from loracle.comparison.plan import Plan
-from loracle.errors import ConfigError, LoracleError
+from loracle.errors import ConfigError, LoracleError, ModelError, unknown
+from loracle.files import check_writable
 from loracle.lora.config import LoRAConfig
 from loracle.training.budget import Budget
 
@@ -25,7 +30,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from loracle.comparison.result import Comparison
+    from loracle.comparison.searching import Found
     from loracle.data.task import Task
+    from loracle.methods.method import Method, Setup
 
 app = App(
     name="loracle",
@@ -34,6 +41,7 @@ app = App(
     default_parameter=Parameter(consume_multiple=True, negative=()),
 )
 
+ConfigSource = Callable[[App, tuple[str, ...], ArgumentCollection], None]
 Flat = Parameter(name="*")
 
 
@@ -91,13 +99,17 @@ def compare(
         TOML file with any of these options; a flag wins over the file.
     """
     from loracle import api
+    from loracle.comparison.running import check_folder
     from loracle.comparison.watching import ProgressLines
+    from loracle.methods.method import Setup
     from loracle.methods.registry import find_methods
 
     console, chosen = _console(), find_methods(methods)
     task = _load_task(data, flags, console)
     folder = out or api.default_folder(task)
-    _announce(task, [method.name for method in chosen], model, plan.seeds, budget, lora, folder, console)
+    setup = Setup(model=model, budget=budget, lora=lora)
+    check_folder(task, chosen, setup, plan, folder)
+    _announce(task, chosen, setup, plan, folder, console)
     try:
         with ProgressLines(console) as watch:
             comparison = api.compare(
@@ -154,42 +166,35 @@ def train(
     """
     from loracle import api
     from loracle.comparison.watching import training_progress
-    from loracle.evaluation.metrics import measure
-    from loracle.evaluation.statistics import wilson_interval
-    from loracle.methods.registry import find_methods
 
-    find_methods([method])
     console = _console()
+    api.find_method(method)
     _check_model_folder(out)
     task = _load_task(data, flags, console)
-    with training_progress(console, method) as on_step:
-        found = api.train(
-            task,
-            method=method,
-            model=model,
-            learning_rate=learning_rate,
-            seed=seed,
-            budget=budget,
-            lora=lora,
-            on_step=on_step,
-        )
-    classifier = found.fitted.classifier
-    metrics = measure(task.test.labels, classifier.predict_proba(task.test.texts))
-    accuracy = wilson_interval(round(metrics["accuracy"] * len(task.test)), len(task.test))
-    classifier.save(out)
-    rate = f", learning rate {found.learning_rate:g}" if found.learning_rate else ""
-    console.print(
-        f"{method}{rate}: test accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}], "
-        f"macro-F1 {metrics['macro_f1']:.3f}, {found.search_seconds:,.0f} s\n"
-        f"Saved in {out}; try: loracle predict {out} texts.csv"
-    )
+    try:
+        with training_progress(console, method) as on_step:
+            found = api.train(
+                task,
+                method=method,
+                model=model,
+                learning_rate=learning_rate,
+                seed=seed,
+                budget=budget,
+                lora=lora,
+                on_step=on_step,
+            )
+    except (MemoryError, RuntimeError) as error:  # torch has no class of its own for what does not fit in memory
+        return _refuse(f"{method} failed: {type(error).__name__}: {error}", code=1)
+    found.fitted.classifier.save(out)
+    _print_found(found, task, console)
+    console.print(f"Saved in {out}; try: loracle predict {shlex.quote(str(out))} texts.csv", soft_wrap=True)
     return 0
 
 
 @app.command
 def predict(
     folder: Path,
-    texts: str = "-",
+    texts: Annotated[str, Parameter(allow_leading_hyphen=True)] = "-",
     *,
     text_column: str | None = None,
     out: Path | None = None,
@@ -216,8 +221,9 @@ def predict(
     from loracle.data.reading import read_texts
     from loracle.prediction import write_predictions
 
+    source = _find_texts(texts)
+    _check_output(out, source)
     classifier = api.load_model(folder)
-    source = sys.stdin if texts == "-" else Path(texts)
     write_predictions(classifier, read_texts(source, text_column=text_column), out=out, jsonl=jsonl)
     return 0
 
@@ -243,47 +249,74 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app.config = _read_config(tokens)
+        app.config = (*_read_config(tokens), _check_values)
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         return command(*bound.args, **bound.kwargs) or 0
     except CycloptsError as error:
-        return _refuse(_one_line(str(error)))
+        return _refuse(f"{error} Try --help.")
     except LoracleError as error:
-        return _refuse(_one_line(str(error)))
+        return _refuse(str(error))
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _refuse(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
 
 
-def _read_config(tokens: list[str]) -> tuple[Any, ...]:
+def _read_config(tokens: Sequence[str]) -> tuple[ConfigSource, ...]:
     """Return the TOML file that --config names, as a source of options below the flags."""
     for index, token in enumerate(tokens):
         name, equals, value = token.partition("=")
         if name != "--config" or (not equals and index + 1 == len(tokens)):
             continue
         path = Path(value if equals else tokens[index + 1])
-        if not path.is_file():
-            raise ConfigError(f"no such configuration file: {path}")
-        return (Toml(path, use_commands_as_keys=False),)
+        return (partial(_add_config, path, _load_config(path)),)
     return ()
 
 
-def _refuse(message: str) -> int:
-    print(f"loracle: {message}", file=sys.stderr)
-    return 2
+def _load_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"no such configuration file: {path}; --config takes a TOML file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML ({error}); write one key a line, for example: seeds = 3") from error
 
 
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
+def _add_config(
+    path: Path, content: dict[str, Any], command: App, commands: tuple[str, ...], arguments: ArgumentCollection
+) -> None:
+    known = {name.removeprefix("--").replace("-", "_") for argument in arguments for name in argument.names}
+    known -= {"*", "config"}
+    for key in content:
+        if key.replace("-", "_") not in known:
+            raise unknown(f"key in {path}:", key, known)
+    Dict(content, source=str(path), use_commands_as_keys=False)(command, commands, arguments)
+
+
+def _check_values(command: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:  # noqa: ARG001
+    """Refuse what would be taken otherwise: a share for a whole number, an unknown option for the name of a file."""
+    for argument in arguments:
+        for token in argument.tokens:
+            if argument.hint in (int, int | None) and "." in token.value:
+                raise ConfigError(f"{argument.name} is {token.value}; allowed: a whole number")
+            if token.keyword is None and token.source == "cli" and token.value.startswith("--"):
+                names = [name for argument in arguments for name in argument.names if name != "*"]
+                raise unknown("option", token.value, names)
+
+
+def _refuse(message: str, *, code: int = 2) -> int:
+    print(f"loracle: {' '.join(message.split())}", file=sys.stderr)
+    return code
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def _load_task(data: str | None, flags: DataFlags, console: Console) -> Task:
@@ -291,45 +324,55 @@ def _load_task(data: str | None, flags: DataFlags, console: Console) -> Task:
 
     task = load_task(data, **asdict(flags))
     sizes = "   ".join(f"{split.name} {len(split):,}" for split in (task.train, task.validation, task.test))
-    console.print(f"{task.name}   {sizes}   {len(task.label_names)} labels", style="bold", soft_wrap=True, markup=False)
+    console.print(f"{task.name}   {sizes}   {len(task.label_names)} labels", style="bold", soft_wrap=True)
     for note in task.notes:
-        console.print(f"  {note}", soft_wrap=True, markup=False)
+        console.print(f"  {note}", soft_wrap=True)
     return task
 
 
 def _announce(
-    task: Task,
-    methods: Sequence[str],
-    model: str,
-    seeds: int,
-    budget: Budget,
-    lora: LoRAConfig,
-    folder: Path,
-    console: Console,
+    task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path, console: Console
 ) -> None:
-    """Say what will run, and how long it will take by a probe of a few batches a method."""
-    from loracle.comparison.estimating import estimate_seconds
-    from loracle.methods.method import Setup
-    from loracle.methods.registry import find_methods
-
-    setup = Setup(model=model, budget=budget, lora=lora)
+    """Say what will run, and how long what is not finished yet will take."""
+    budget, names = setup.budget, ", ".join(method.name for method in methods)
     console.print(
-        f"will run   {', '.join(methods)}; {seeds} seeds and {budget.learning_rates} learning rates where there is a "
-        f"choice; base model {model}; up to {budget.epochs} epochs of {len(task.train):,} texts",
+        f"will run   {names}; {_count(plan.seeds, 'seed')} and {_count(budget.learning_rates, 'learning rate')} where "
+        f"there is a choice; base model {setup.model}; up to {_count(budget.epochs, 'epoch')} of "
+        f"{_count(len(task.train), 'text')}",
         soft_wrap=True,
-        markup=False,
     )
-    seconds = {}
     with console.status("timing a few batches of each method"):
-        for method in find_methods(methods):
-            seconds[method.name] = estimate_seconds(method, task, setup, seeds=seeds)
+        seconds = _estimate(task, methods, setup, plan, folder)
+    if not seconds:
+        console.print(f"finished   in {folder} already, so nothing is run again\n", soft_wrap=True)
+        return
     longest = max(seconds, key=lambda name: seconds[name])
     console.print(
         f"takes      about {_duration(sum(seconds.values()))} (longest: {longest}, {_duration(seconds[longest])}); "
         f"Ctrl-C keeps what is finished in {folder}\n",
         soft_wrap=True,
-        markup=False,
     )
+
+
+def _estimate(
+    task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path
+) -> dict[str, float]:
+    """Return seconds by method from a probe of a few batches, for what is not finished yet."""
+    from loracle.comparison.estimating import estimate_seconds
+    from loracle.comparison.running import unfinished_seeds
+
+    seconds: dict[str, float] = {}
+    for method in methods:
+        seeds = unfinished_seeds(method, plan, folder)
+        if not seeds:
+            continue
+        try:
+            seconds[method.name] = estimate_seconds(method, task, setup, seeds=seeds)
+        except (ConfigError, ModelError):
+            raise
+        except Exception:
+            seconds[method.name] = 0.0  # it is about to fail in the same way, as a row with its error
+    return seconds
 
 
 def _print_comparison(comparison: Comparison, folder: Path, console: Console) -> None:
@@ -338,8 +381,23 @@ def _print_comparison(comparison: Comparison, folder: Path, console: Console) ->
     console.print()
     console.print(terminal_table(comparison, width=console.width))
     sentence = comparison.verdict.sentence if comparison.verdict else "No method finished, so there is nothing to ship."
-    console.print(f"\n{sentence}", style="bold", markup=False)
-    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
+    console.print(f"\n{sentence}", style="bold")
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+def _print_found(found: Found, task: Task, console: Console) -> None:
+    from loracle.evaluation.metrics import measure
+    from loracle.evaluation.statistics import wilson_interval
+
+    classifier = found.fitted.classifier
+    metrics = measure(task.test.labels, classifier.predict_proba(task.test.texts))
+    accuracy = wilson_interval(round(metrics["accuracy"] * len(task.test)), len(task.test))
+    rate = f", learning rate {found.learning_rate:g}" if found.learning_rate else ""
+    console.print(
+        f"{classifier.method}{rate}: test accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}], "
+        f"macro-F1 {metrics['macro_f1']:.3f}, {found.search_seconds:,.0f} s",
+        soft_wrap=True,
+    )
 
 
 def _check_model_folder(folder: Path) -> None:
@@ -347,6 +405,31 @@ def _check_model_folder(folder: Path) -> None:
 
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is no saved classifier; give another folder with --out")
+    check_writable(folder)
+
+
+def _find_texts(texts: str) -> Path | TextIO:
+    if texts != "-":
+        return Path(texts).expanduser()
+    if sys.stdin is None:
+        raise ConfigError("standard input is closed; give a file with texts")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict", newline="")
+    return sys.stdin
+
+
+def _check_output(out: Path | None, source: Path | TextIO) -> None:
+    if out is None:
+        return
+    if out.exists() and not out.is_file():
+        raise ConfigError(f"--out is {out}, which is no file; give one, such as {out / 'labelled.csv'}")
+    if isinstance(source, Path) and source.exists() and out.exists() and out.samefile(source):
+        raise ConfigError(f"--out is {out}, the file with the texts; give another, so that nothing is lost")
+    check_writable(out)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

@@ -14,6 +14,16 @@ from typing import Any
 from loracle.errors import FileError
 
 
+def check_writable(path: Path) -> None:
+    """Raise FileError where nothing can be written at `path`: a file stands in the way, or permission lacks."""
+    path = path.absolute()
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if nearest != path and not nearest.is_dir():
+        raise FileError(f"{path} cannot be written, since {nearest} is a file; give another place with --out")
+    if not os.access(nearest, os.W_OK):
+        raise FileError(f"{path} cannot be written: no permission to write {nearest}; give another place with --out")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to a temporary name beside `path`, flush it to the disk, and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,11 @@ from loracle.evaluation.statistics import paired_bootstrap
 
 
 def candidates(rng, texts, accuracies, seeds, seed_sd=0.0, *, classes=2, own=0.6, chance=0.5):
-    """Draw labels and methods m0, m1, ... of known accuracy, each twice as dear as the one before."""
+    """Draw labels and methods m0, m1, ... of known accuracy, each twice as dear as the one before.
+
+    A text has a difficulty shared by all methods, one for each method (`own`) and one for each seed (`chance`);
+    a seed shifts its whole run by a normal draw of standard deviation `seed_sd`.
+    """
     labels = rng.integers(0, classes, texts)
     shared, methods = rng.standard_normal(texts), []
     for place, (accuracy, count) in enumerate(zip(accuracies, seeds, strict=True)):
@@ -24,14 +28,11 @@ def candidates(rng, texts, accuracies, seeds, seed_sd=0.0, *, classes=2, own=0.6
 
 
 def exactly(texts, errors, costs):
-    """Methods of one seed that err on the first or, below zero, on the last so many of `texts` texts."""
+    """Methods of one seed that err on the first so many of `texts` texts."""
     labels, made = np.zeros(texts, dtype=int), []
     for (method, count), cost in zip(errors.items(), costs, strict=True):
         predicted = labels.copy()
         predicted[:count] = 1
-        if count < 0:
-            predicted[:] = 0
-            predicted[count:] = 1
         made.append(Candidate(method=method, predicted=predicted[None], cost_seconds=cost))
     return labels, made
 
@@ -54,7 +55,7 @@ def share_named_wrongly(draws, texts, accuracies, seeds, margin, **world):
         (2000, 5, 1, 0.0),  # the least favourable: all others just over the margin, and no seed to widen
         (2000, 5, 3, 0.0),
         (2000, 5, 3, 0.04),
-        (2000, 3, 3, 0.12),
+        (2000, 2, 3, 0.12),
     ],
 )
 def test_named_method_is_rarely_worse_than_margin(texts, methods, seeds, seed_sd):
@@ -78,18 +79,18 @@ def test_nine_methods_are_not_nine_chances_to_be_wrong():
 
 def test_tiny_test_sets_name_nothing_worse():
     alike = {"own": 0.001, "chance": 0.001}  # the worse one errs where the better does, and on few texts more
-    for texts in (20, 100, 300):
+    for texts in (20, 100, 300, 500):
         assert share_named_wrongly(500, texts, [0.9499, 0.97], [1, 1], 0.02, **alike)[0] <= 0.05
 
 
 def test_false_alarms_over_all_pairs_stay_below_six_percent():
     for seeds, sd in (([1] * 5, 0.0), ([3] * 5, 0.08), ([1, 1, 3, 3, 3], 0.08)):
         rng, alarms = np.random.default_rng(1), 0
-        for _ in range(600):
+        for _ in range(400):
             labels, methods = candidates(rng, 500, [0.85] * 5, seeds, sd)
             pairs, _ = decide(labels, methods)
             alarms += min(pair.p_holm for pair in pairs) < 0.05
-        assert alarms / 600 <= 0.06
+        assert alarms / 400 <= 0.06
 
 
 def test_equal_methods_are_settled_by_the_number_of_texts_it_names():
@@ -157,8 +158,7 @@ def test_seeds_that_differ_too_much_ask_for_seeds():
 
 
 def test_cheaper_method_that_is_still_open_is_said_to_be():
-    labels, made = exactly(1000, {"tfidf": 104, "lora": 100, "full": -101}, [1, 10, 9])
-    labels, made = labels, [made[0], made[1]]
+    labels, made = exactly(1000, {"tfidf": 104, "lora": 100}, [1, 10])
     verdict = decide(labels, made, margin=0.005)[1]
     assert (verdict.kind, verdict.method) == ("cheapest", "lora")
     assert verdict.texts_needed > 1000

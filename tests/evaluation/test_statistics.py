@@ -46,7 +46,8 @@ def covered(interval, truth):
 
 
 def test_importing_evaluation_loads_no_heavy_package():
-    code = "import sys, loracle.evaluation.statistics; print([m for m in ('scipy', 'sklearn', 'torch') if m in sys.modules])"
+    names = ("scipy", "sklearn", "statsmodels", "pandas", "torch")
+    code = f"import sys, loracle.evaluation.statistics; print([m for m in {names} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
@@ -118,10 +119,10 @@ def test_mcnemar_of_the_same_predictions_is_one():
 def test_mcnemar_keeps_its_level():
     rng = np.random.default_rng(3)
     p_values = []
-    for _ in range(2000):
+    for _ in range(8000):
         labels, (first, second) = predict(rng, 300, (0.85, 0.85), (1, 1), (0, 0))
         p_values.append(mcnemar(labels, first[0], second[0]).p)
-    assert 0.03 <= np.mean(np.array(p_values) < 0.05) <= 0.06
+    assert 0.04 <= np.mean(np.array(p_values) < 0.05) <= 0.055
 
 
 def test_holm_agrees_with_statsmodels():

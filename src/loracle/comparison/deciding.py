@@ -114,7 +114,7 @@ class _Field:
     def not_worse(self, i: int) -> bool:
         """Whether i is shown to lie within the margin of every other method."""
         others = (k for k in self.by_cost if k != i)
-        return all(self.contrast(i, k).interval(self.level).low > -self.margin for k in others)
+        return all(self.contrast(i, k).above(-self.margin, self.level) for k in others)
 
     def worse(self, i: int) -> bool:
         """Whether i is shown to be worse than the best."""

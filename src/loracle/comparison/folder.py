@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from loracle.comparison.result import Result, parse_result
 from loracle.errors import RunError
-from loracle.files import load_json, save_json, write_bytes, write_text
+from loracle.files import check_writable, load_json, save_json, write_bytes, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,15 +37,21 @@ class RunFolder:
     path: Path
 
     def open(self, configuration: Mapping[str, Any], splits: Mapping[str, str]) -> None:
-        """Claim the folder for a configuration: a new or empty one, or one of the same run.
+        """Claim the folder for a configuration; raises what `check` raises."""
+        self.check(configuration, splits)
+        write_text(self.path / "run.toml", render_toml(configuration))
 
-        Raises RunError, naming the keys that differ, where another configuration or other data was run here.
+    def check(self, configuration: Mapping[str, Any], splits: Mapping[str, str]) -> None:
+        """Refuse a folder that is neither new nor empty nor one of the same run; nothing is written.
+
+        Raises RunError, naming the keys that differ, where another configuration or other data was run here, and
+        FileError where the folder cannot be written.
         """
+        check_writable(self.path)
         stored = self._stored_configuration()
         if stored is not None:
             self._check_same(stored, {key: value for key, value in configuration.items() if value is not None})
             self._check_splits(splits)
-        write_text(self.path / "run.toml", render_toml(configuration))
 
     def save_ledger(self, ledger: Mapping[str, Any]) -> None:
         """Write ledger.json."""

@@ -71,7 +71,7 @@ def _equal_for_all(setup: Setup) -> list[str]:
     budget = setup.budget
     dropout = "the checkpoint's own dropout" if budget.base_dropout else "no dropout in the base"
     return [
-        "The same splits; the test split is predicted once per method and seed, when all choices on validation are made.",
+        "The same splits; the test split is predicted once per method and seed, after all choices on validation.",
         f"Each gradient method tries {budget.learning_rates} learning rates of its own grid with the first seed; "
         "the best on validation serves all seeds.",
         f"At most {budget.epochs} epochs, batches of {budget.batch_size} texts of similar length, "

@@ -75,6 +75,17 @@ def run(
     return comparison
 
 
+def check_folder(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path) -> None:
+    """Raise RunError or FileError where `run` would not take the folder; nothing is written."""
+    RunFolder(folder).check(resolve_configuration(task, methods, setup, plan), _hashes(task))
+
+
+def unfinished_seeds(method: Method, plan: Plan, folder: Path) -> Sequence[int]:
+    """Return the seeds of a method that `run` would fit: those without a result in `folder`."""
+    place = RunFolder(folder)
+    return [seed for seed in method.seeds(range(plan.seeds)) if place.load_result(method.name, seed) is None]
+
+
 def count_fits(method: Method, setup: Setup, seeds: Sequence[int]) -> int:
     """Return how many fits a method takes: all learning rates with the first seed, then one a seed."""
     return len(learning_rates_to_try(method, setup)) + len(method.seeds(seeds)) - 1

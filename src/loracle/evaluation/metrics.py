@@ -55,7 +55,10 @@ def mcc(labels: Array, probabilities: Array) -> float:
     from sklearn.metrics import matthews_corrcoef
 
     labels, probabilities = checked(labels, probabilities)
-    return float(matthews_corrcoef(labels, probabilities.argmax(axis=1)))
+    predicted = probabilities.argmax(axis=1)
+    if np.ptp(labels) == 0 or np.ptp(predicted) == 0:
+        return 0.0  # as scikit-learn, but without its warning
+    return float(matthews_corrcoef(labels, predicted))
 
 
 def log_loss(labels: Array, probabilities: Array) -> float:

@@ -66,8 +66,8 @@ def draw(texts: int, resamples: int, seed: int, width: int = 1) -> Iterator[Floa
     for start in range(0, resamples, size):
         chunk = min(size, resamples - start)
         cells = rng.integers(0, texts, (texts, chunk)) * chunk + np.arange(chunk)
-        weights: Floats = np.bincount(cells.ravel(), minlength=texts * chunk).astype(np.float64)
-        yield weights.reshape((texts, chunk))
+        weights: Floats = np.bincount(cells.ravel(), minlength=cells.size).reshape(cells.shape).astype(float)
+        yield weights
 
 
 def macro_f1_of(labels: Array, predicted: Array) -> Floats:

@@ -79,18 +79,23 @@ def bootstrap_interval(
     rows = np.arange(len(arrays[0]))
     if any(len(array) != len(rows) for array in arrays) or len(rows) < 2:
         raise ValueError(f"arrays of {[len(array) for array in arrays]} rows; they must be equal, and at least 2")
+
+    def drawn_statistic(drawn: Array) -> float:
+        value = float(statistic(*(array[drawn] for array in arrays)))
+        if not np.isfinite(value):
+            raise ValueError(f"the statistic is {value} on a resample; it must be finite on every one")
+        return value
+
     result = bootstrap(
         (rows,),
-        lambda drawn: statistic(*(array[drawn] for array in arrays)),
+        drawn_statistic,
         vectorized=False,
         n_resamples=resamples,
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    if not np.isfinite(result.bootstrap_distribution).all():
-        raise ValueError("the statistic is not finite on every resample")
     low, high = result.confidence_interval
-    return Interval(value=float(statistic(*arrays)), low=float(low), high=float(high))
+    return Interval(value=drawn_statistic(rows), low=float(low), high=float(high))
 
 
 def metric_intervals(
@@ -173,7 +178,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(p) for p in corrected)
 
 
-def simultaneous_level(covariance: Floats, *, level: float = 0.05, draws: int = 20_000, seed: int = 0) -> float:
+def simultaneous_level(covariance: Floats, *, level: float = 0.05, draws: int = 10_000, seed: int = 0) -> float:
     """Return the one-sided level at which many differences with one method may each be tested.
 
     `covariance` (methods, methods) is that of the methods' estimates. Whichever method is the true best, the

@@ -19,8 +19,8 @@ again with
 
     python docs/render_commands.py
 
-Exit codes: 0 done; 1 a method of the comparison failed and the others are there; 2 something that you can mend, told in
-one line on standard error; 130 stopped with Ctrl-C, with all finished runs kept.
+Exit codes: 0 done; 1 a method failed (in a comparison the others are there); 2 something that you can mend, told in one
+line on standard error; 130 stopped with Ctrl-C, with all finished runs of a comparison kept.
 
 `--config FILE.toml` reads options from a file. A key is the flag's name with underscores for dashes, `data` is the
 data, and all keys stand at the top level. A flag wins over the file, and an unknown key is refused.

@@ -17,7 +17,7 @@ ROWS = [
     {"methods"},
     {"comparison", "prediction"},
     {"reporting", "export", "serving", "scaling"},
-    {"api"},
+    {"api", "configuration"},
     {"cli"},
     {"__main__", "__init__"},
 ]

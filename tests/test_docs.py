@@ -48,11 +48,11 @@ def blocks(page: Path) -> Iterator[tuple[int, str, str | None]]:
 
 @pytest.mark.parametrize("page", [*PAGES, README], ids=lambda page: page.name)
 def test_examples_run_and_print_what_the_page_says(page: Path, empty_folder: Path) -> None:
-    names: dict[str, object] = {"__name__": "example"}
+    names: dict[str, object] = {"__name__": "__main__"}
     for line, code, printed in blocks(page) if page.is_file() else ():
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            exec(compile("\n" * line + code, str(page), "exec"), names)
+            exec(compile("\n" * line + code, str(page), "exec", dont_inherit=True), names)
         assert printed is None or out.getvalue() == printed, f"{page.name}, line {line + 1}"
 
 
@@ -85,10 +85,8 @@ def test_commands_page_is_what_the_program_writes() -> None:
     assert COMMANDS["PAGE"].read_text(encoding="utf-8") == COMMANDS["render_page"]()
 
 
-def test_architecture_page_draws_the_rows_that_the_test_holds() -> None:
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_rows_are_drawn_as_the_architecture_test_holds_them(page: str) -> None:
     rows = runpy.run_path(str(ROOT / "tests" / "test_architecture.py"))["ROWS"]
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    drawn = [
-        set(re.sub(r"^ *\d+ +", "", line).split()) for line in page.splitlines() if re.match(r"^ {4,}\d+ +\S", line)
-    ]
-    assert drawn == rows
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    assert [set(line.split()[1:]) for line in lines if re.match(r" {4,}\d+ +\S", line)] == rows

@@ -13,7 +13,7 @@ from loracle.comparison.searching import Found, learning_rates_to_try, search
 from loracle.data.loading import load_task
 from loracle.errors import ConfigError, ModelError, RunError
 from loracle.lora.config import LoRAConfig
-from loracle.methods.method import MANIFEST, Classifier, Setup
+from loracle.methods.method import MANIFEST, Classifier, Method, Setup
 from loracle.methods.registry import find_methods, load_classifier
 from loracle.reporting import write_report
 from loracle.training.budget import Budget
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Budget", "LoRAConfig", "compare", "load_model", "load_task", "train", "write_report"]
 
 DEFAULT_METHODS = ("majority", "tfidf", "probe", "lora", "full")
+_SEEDS = 2**32  # as many as numpy and scikit-learn take
 
 
 def compare(
@@ -43,8 +44,8 @@ def compare(
 ) -> Comparison:
     """Fit every method with every seed, decide which is the cheapest that is not worse, and write the report.
 
-    `out` is the run's folder (default runs/<task name>); a run that was begun there with the same configuration is
-    continued. `margin` is the share of the deciding metric that does not matter. Raises ConfigError for an unknown
+    `out` is the run's folder (default runs/<task name>); a run that was begun there is continued, and may then have
+    other methods, seeds, margin or cost_texts, but nothing else changed. `margin` is the share of the deciding metric that does not matter. Raises ConfigError for an unknown
     name or value, RunError where `out` holds something else.
 
     >>> import loracle
@@ -81,12 +82,22 @@ def train(
     >>> found.fitted.classifier.predict(["They call me at work about a debt that I never owed."])
     ['debt collection']
     """
-    (chosen,) = find_methods([method])
+    chosen = find_method(method)
     setup = Setup(model=model, budget=budget or Budget(), lora=lora or LoRAConfig())
+    if not 0 <= seed < _SEEDS:
+        raise ConfigError(f"seed is {seed}; allowed: a whole number from 0 to {_SEEDS - 1}")
     if learning_rate is not None and not chosen.by_gradient:
         raise ConfigError(f"method {method!r} has no learning rate; leave --learning-rate out")
     rates = (learning_rate,) if learning_rate is not None else learning_rates_to_try(chosen, setup)
     return search(chosen, task, setup, seed=seed, learning_rates=rates, on_step=on_step)
+
+
+def find_method(name: str) -> Method:
+    """Return the one method of this name; raises ConfigError where it names none, or several."""
+    chosen = find_methods([name])
+    if len(chosen) > 1:
+        raise ConfigError(f"method is {name!r}; allowed: one of {', '.join(DEFAULT_METHODS)} (`compare` takes several)")
+    return chosen[0]
 
 
 def load_model(folder: str | Path) -> Classifier:
@@ -99,6 +110,8 @@ def load_model(folder: str | Path) -> Classifier:
         raise ModelError(f"no such folder: {folder}; give a run's folder or one that `loracle train` wrote")
     if (folder / MANIFEST).is_file():
         return load_classifier(folder)
+    if not (folder / "comparison.json").is_file() and not (folder / "run.toml").is_file():
+        raise ModelError(f"{folder} holds no classifier; give a run's folder or one that `loracle train` wrote")
     verdict = load_comparison(folder).verdict
     if verdict is None:
         raise RunError(f"no method finished in {folder}, so its verdict names none")

@@ -9,19 +9,17 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
-from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
-from cyclopts.config import Dict
+from cyclopts import App, CycloptsError, Parameter
 
 from loracle.comparison.plan import Plan
-from loracle.errors import ConfigError, LoracleError, ModelError, unknown
+from loracle.configuration import find_sources
+from loracle.errors import ConfigError, LoracleError, ModelError
 from loracle.files import check_writable
 from loracle.lora.config import LoRAConfig
 from loracle.training.budget import Budget
@@ -41,7 +39,6 @@ app = App(
     default_parameter=Parameter(consume_multiple=True, negative=()),
 )
 
-ConfigSource = Callable[[App, tuple[str, ...], ArgumentCollection], None]
 Flat = Parameter(name="*")
 
 
@@ -63,6 +60,8 @@ class DataFlags:
     """Refuse rows without text or label, instead of dropping and counting them."""
     drop_rare: bool = False
     """Drop labels with too few texts for the splits, instead of refusing the data."""
+    split_seed: int = 0
+    """Seed of the splits that are made, and of stratified samples."""
 
 
 _DATA, _PLAN, _BUDGET, _LORA = DataFlags(), Plan(), Budget(), LoRAConfig()
@@ -249,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app.config = (*_read_config(tokens), _check_values)
+        app.config = find_sources(tokens)
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         return command(*bound.args, **bound.kwargs) or 0
     except CycloptsError as error:
@@ -264,48 +263,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         return _refuse(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
-
-
-def _read_config(tokens: Sequence[str]) -> tuple[ConfigSource, ...]:
-    """Return the TOML file that --config names, as a source of options below the flags."""
-    for index, token in enumerate(tokens):
-        name, equals, value = token.partition("=")
-        if name != "--config" or (not equals and index + 1 == len(tokens)):
-            continue
-        path = Path(value if equals else tokens[index + 1])
-        return (partial(_add_config, path, _load_config(path)),)
-    return ()
-
-
-def _load_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"no such configuration file: {path}; --config takes a TOML file")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no TOML ({error}); write one key a line, for example: seeds = 3") from error
-
-
-def _add_config(
-    path: Path, content: dict[str, Any], command: App, commands: tuple[str, ...], arguments: ArgumentCollection
-) -> None:
-    known = {name.removeprefix("--").replace("-", "_") for argument in arguments for name in argument.names}
-    known -= {"*", "config"}
-    for key in content:
-        if key.replace("-", "_") not in known:
-            raise unknown(f"key in {path}:", key, known)
-    Dict(content, source=str(path), use_commands_as_keys=False)(command, commands, arguments)
-
-
-def _check_values(command: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:  # noqa: ARG001
-    """Refuse what would be taken otherwise: a share for a whole number, an unknown option for the name of a file."""
-    for argument in arguments:
-        for token in argument.tokens:
-            if argument.hint in (int, int | None) and "." in token.value:
-                raise ConfigError(f"{argument.name} is {token.value}; allowed: a whole number")
-            if token.keyword is None and token.source == "cli" and token.value.startswith("--"):
-                names = [name for argument in arguments for name in argument.names if name != "*"]
-                raise unknown("option", token.value, names)
 
 
 def _refuse(message: str, *, code: int = 2) -> int:
@@ -330,9 +287,7 @@ def _load_task(data: str | None, flags: DataFlags, console: Console) -> Task:
     return task
 
 
-def _announce(
-    task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path, console: Console
-) -> None:
+def _announce(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path, console: Console) -> None:
     """Say what will run, and how long what is not finished yet will take."""
     budget, names = setup.budget, ", ".join(method.name for method in methods)
     console.print(
@@ -354,9 +309,7 @@ def _announce(
     )
 
 
-def _estimate(
-    task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path
-) -> dict[str, float]:
+def _estimate(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path) -> dict[str, float]:
     """Return seconds by method from a probe of a few batches, for what is not finished yet."""
     from loracle.comparison.estimating import estimate_seconds
     from loracle.comparison.running import unfinished_seeds
@@ -367,7 +320,7 @@ def _estimate(
         if not seeds:
             continue
         try:
-            seconds[method.name] = estimate_seconds(method, task, setup, seeds=seeds)
+            seconds[method.name] = estimate_seconds(method, task, setup, seeds=len(seeds))
         except (ConfigError, ModelError):
             raise
         except Exception:
@@ -422,7 +375,8 @@ def _check_output(out: Path | None, source: Path | TextIO) -> None:
     if out is None:
         return
     if out.exists() and not out.is_file():
-        raise ConfigError(f"--out is {out}, which is no file; give one, such as {out / 'labelled.csv'}")
+        what = f"a folder; give a file, such as {out / 'labelled.csv'}" if out.is_dir() else "no file; give another"
+        raise ConfigError(f"--out is {out}, which is {what}")
     if isinstance(source, Path) and source.exists() and out.exists() and out.samefile(source):
         raise ConfigError(f"--out is {out}, the file with the texts; give another, so that nothing is lost")
     check_writable(out)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import json
 import os
 import sys
@@ -10,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from loracle.errors import ConfigError
 
 if TYPE_CHECKING:
     from loracle.methods.method import Classifier
@@ -20,15 +24,18 @@ def write_predictions(
 ) -> int:
     """Write text, label and one probability a class for each text; return how many there were.
 
-    `out` is written whole or not at all; None is standard output.
+    `out` is written whole or not at all; None is standard output. Where the first batch cannot be read nothing is
+    written.
     """
+    batches = iter(batches)
+    read = list(itertools.islice(batches, 1))
     columns = ["text", "label", *(f"p_{name}" for name in classifier.label_names)]
     written = 0
     with _opened(out) as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         if not jsonl:
             writer.writeheader()
-        for batch in batches:
+        for batch in itertools.chain(read, batches):
             for row in _rows(classifier, batch, columns):
                 if jsonl:
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -48,6 +55,10 @@ def _rows(classifier: Classifier, texts: Sequence[str], columns: Sequence[str]) 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[TextIO]:
     if path is None:
+        if sys.stdout is None:
+            raise ConfigError("standard output is closed; name a file with --out")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", newline="")  # whatever the locale, as in a file
         yield sys.stdout
         sys.stdout.flush()
         return

@@ -27,7 +27,7 @@ def test_estimate_is_within_a_factor_of_the_time_taken(name: str, tiny_file: Pat
     found = search(method, task, setup, seed=0, learning_rates=rates)
     found.fitted.classifier.predict_proba(task.test.texts)
     taken = time.perf_counter() - start
-    assert taken / 8 < estimate < taken * 8 + 1
+    assert taken / 8 - 0.2 < estimate < taken * 8 + 1
 
 
 def test_more_epochs_rates_and_seeds_take_longer(tiny_file: Path, tiny_base: Path) -> None:

@@ -98,7 +98,7 @@ def test_class_labels_have_their_names(tmp_path):
 
 def test_the_same_seed_gives_the_same_splits_and_another_seed_others(write_csv, reviews):
     path = write_csv(reviews(30))
-    first, again, other = (load_task(path, seed=seed) for seed in (4, 4, 5))
+    first, again, other = (load_task(path, split_seed=seed) for seed in (4, 4, 5))
     assert texts(first) == texts(again)
     assert texts(first) != texts(other)
 
@@ -213,7 +213,7 @@ def test_test_texts_are_removed_from_train_and_validation(tmp_path, write_csv, r
 def test_samples_are_stratified_repeatable_and_keep_source_rows(write_csv, reviews):
     rows = reviews(200, ("a", "b", "c"))
     path = write_csv(rows)
-    task, again = (load_task(path, max_train=60, max_test=30, seed=2) for _ in range(2))
+    task, again = (load_task(path, max_train=60, max_test=30, split_seed=2) for _ in range(2))
     assert texts(task) == texts(again)
     assert [np.bincount(split.labels).tolist() for split in splits(task)] == [[20] * 3, [5] * 3, [10] * 3]
     for split in splits(task):

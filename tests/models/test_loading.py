@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel, RobertaConfig, RobertaModel
 
 from loracle.errors import ConfigError, ModelError
-from loracle.models.loading import check_max_length, load_base, load_encoder, load_tokenizer, resolve_base
+from loracle.models.loading import check_max_length, load_base, load_encoder, resolve_base
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 LABELS = ("bad", "good", "so-so")
@@ -97,7 +97,10 @@ def test_broken_weights_are_refused(save) -> None:
 
 
 def test_longer_texts_than_the_base_has_positions_for_are_refused(tiny_base: Path) -> None:
-    tokenizer = load_tokenizer(str(tiny_base))
-    check_max_length(tokenizer, 64)
+    base = load_base(str(tiny_base), LABELS)
+    check_max_length(base.tokenizer, base.config, 64)
     with pytest.raises(ConfigError, match="64 tokens at most"):
-        check_max_length(tokenizer, 65)
+        check_max_length(base.tokenizer, base.config, 65)
+    base.tokenizer.model_max_length = 10**30  # a tokenizer that names no limit
+    with pytest.raises(ConfigError, match="64 tokens at most"):
+        check_max_length(base.tokenizer, base.config, 65)

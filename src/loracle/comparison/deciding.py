@@ -285,7 +285,8 @@ def _settled(field: _Field, open_methods: Sequence[int], needed: int | None) -> 
     if needed is not None:
         seeds = " and more seeds" if field.seeds_short(open_methods) else ""
         return f"about {_rounded(needed):,} test texts{seeds} would settle it"
-    if field.margin == 0:
+    level = [i for i in open_methods if i != field.best and field.contrast(i, field.best).value == 0]
+    if field.margin == 0 and level:
         return "without a margin no number of test texts settles it"
     return "more seeds, not more texts, would settle it"
 

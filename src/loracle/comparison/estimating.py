@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,11 @@ class _Clock:
         self.texts.append(texts)
         self.ends.append(time.perf_counter())
 
-    def pace(self, steps: int) -> float:
-        """Return texts per second over the first `steps` steps, the very first left out."""
+    def pace(self, steps: int, start: float) -> float:
+        """Return texts per second over the first `steps` steps, the very first left out where there are others."""
+        steps = min(steps, len(self.ends))
+        if steps < 2:
+            return self.texts[0] / max(1e-9, self.ends[0] - start)
         return sum(self.texts[1:steps]) / max(1e-9, self.ends[steps - 1] - self.ends[0])
 
 
@@ -36,13 +40,15 @@ def estimate_seconds(method: Method, task: Task, setup: Setup, *, seeds: int) ->
     """Fit the method on a few batches and extrapolate to all its fits and its predictions of the test split."""
     sample, clock = _sample(task, setup.budget.batch_size), _Clock()
     start = time.perf_counter()
-    method.fit(sample, replace(setup, budget=replace(setup.budget, epochs=1)), seed=0, on_step=clock.step)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they would be about the sample, not about the task
+        method.fit(sample, replace(setup, budget=replace(setup.budget, epochs=1)), seed=0, on_step=clock.step)
     wall = time.perf_counter() - start
     train, validation, test = len(task.train), len(task.validation), len(task.test)
     if not method.by_gradient:
         grown = (train + validation + test) / (len(sample.train) + len(sample.validation))
         return wall * grown if not clock.ends else _extrapolate(clock, start, train + validation + test)
-    pace = clock.pace(_BATCHES)
+    pace = clock.pace(_BATCHES, start)
     loading = clock.ends[0] - start
     fits = min(setup.budget.learning_rates, len(method.learning_rates)) + len(method.seeds(range(seeds))) - 1
     epoch = train / pace + validation / (_SCORING_IS_FASTER * pace)
@@ -51,7 +57,7 @@ def estimate_seconds(method: Method, task: Task, setup: Setup, *, seeds: int) ->
 
 def _extrapolate(clock: _Clock, start: float, texts: int) -> float:
     loading = clock.ends[0] - start
-    return loading + texts / clock.pace(len(clock.ends)) if len(clock.ends) > 1 else loading
+    return loading + texts / clock.pace(len(clock.ends), start) if len(clock.ends) > 1 else loading
 
 
 def _sample(task: Task, batch_size: int) -> Task:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EXTENDABLE = ("methods", "seeds", "margin", "cost_texts")
 """Keys that a continued run may change: they add runs, or only read those that are finished."""
+HASHED = ("data", "test")
+"""Keys that name a file: what was in it is what must be the same, so the hashes of the splits are compared."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,17 @@ class RunFolder:
         save_json(self._result_path(result.method, result.seed), asdict(result))
 
     def load_result(self, method: str, seed: int) -> Result | None:
-        """Return the stored result of a finished run; None where there is none, or it failed."""
+        """Return the stored result of a finished run; None where there is none, or it failed.
+
+        Raises RunError or FileError where the file is broken.
+        """
         path = self._result_path(method, seed)
         if not path.is_file():
             return None
-        result = parse_result(load_json(path))
+        try:
+            result = parse_result(load_json(path))
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{path} is no result of this version of Loracle; delete it to run it again") from error
         return None if result.failed or not self._prediction_path(method, seed).is_file() else result
 
     def save_predictions(self, method: str, seed: int, task: Task, probabilities: np.ndarray) -> None:
@@ -86,11 +94,16 @@ class RunFolder:
         write_bytes(self._prediction_path(method, seed), buffer.getvalue())
 
     def load_predictions(self, method: str, seed: int) -> np.ndarray:
-        """Return the probabilities of a finished run, float32 (test texts, classes)."""
+        """Return the probabilities of a finished run, float32 (test texts, classes); RunError where they are broken."""
         import numpy as np
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pq.read_table(self._prediction_path(method, seed))
+        path = self._prediction_path(method, seed)
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(f"{path} cannot be read; delete it, and `loracle compare` makes it again") from error
         return np.column_stack([column.to_numpy() for column in table.columns[3:]])
 
     def model_path(self, method: str) -> Path:
@@ -117,7 +130,7 @@ class RunFolder:
             raise RunError(f"{stored} cannot be read ({error}); give another folder with --out") from error
 
     def _check_same(self, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        keys = sorted({*stored, *given} - set(EXTENDABLE))
+        keys = sorted({*stored, *given} - {*EXTENDABLE, *HASHED})
         differing = [
             f"{key} {stored.get(key)!r} -> {given.get(key)!r}" for key in keys if stored.get(key) != given.get(key)
         ]
@@ -129,11 +142,14 @@ class RunFolder:
 
     def _check_splits(self, splits: Mapping[str, str]) -> None:
         path = self.path / "ledger.json"
-        stored = load_json(path)["splits"] if path.is_file() else splits
+        ledger = load_json(path) if path.is_file() else {"splits": splits}
+        stored = ledger.get("splits") if isinstance(ledger, dict) else None
+        if not isinstance(stored, dict):
+            raise RunError(f"{path} is no ledger of Loracle; give another folder with --out")
         if stored != dict(splits):
             changed = ", ".join(name for name in splits if splits[name] != stored.get(name))
             raise RunError(
-                f"the data changed since {self.path} was begun (other texts or labels in: {changed}); "
+                f"the data is not that of the run in {self.path} (other texts or labels in: {changed}); "
                 "give another folder with --out"
             )
 

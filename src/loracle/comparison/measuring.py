@@ -54,7 +54,7 @@ class _ResidentMeter:
     def stop(self) -> int:
         self._ended.set()
         self._thread.join()
-        return self._peak - self._start
+        return int(self._peak - self._start)
 
     def _sample(self) -> None:
         while True:

@@ -53,7 +53,7 @@ class Summary:
     metrics: Mapping[str, Interval] = field(default_factory=dict)
     seed_spread: float = 0.0  # largest minus smallest test accuracy over seeds
     counts: Counts = field(default_factory=Counts)
-    training_seconds: float = 0.0  # mean of one fit
+    training_seconds: float = 0.0  # median of one fit
     search_seconds: float = 0.0
     scoring_seconds_per_1000: float = 0.0
     peak_memory_bytes: int = 0
@@ -136,9 +136,19 @@ def parse_result(raw: Mapping[str, Any]) -> Result:
 def load_comparison(folder: Path) -> Comparison:
     """Read `comparison.json` of a run folder; raises RunError where there is none."""
     path = folder / "comparison.json"
+    if not path.is_file() and (folder / "run.toml").is_file():
+        raise RunError(
+            f"the run in {folder} is not finished; `loracle compare --config {folder / 'run.toml'} --out {folder}` "
+            "continues it"
+        )
     if not path.is_file():
         raise RunError(f"{folder} holds no comparison.json; give the folder that `loracle compare --out` wrote")
-    return Comparison.from_json(path.read_text(encoding="utf-8"))
+    try:
+        return Comparison.from_json(path.read_text(encoding="utf-8"))
+    except (RunError, UnicodeDecodeError) as error:
+        raise RunError(
+            f"{path} cannot be read ({error}); `loracle compare` with the same options makes it again"
+        ) from error
 
 
 def _parse_summary(raw: Mapping[str, Any]) -> Summary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,7 @@ def run(
     all finished runs kept. Raises RunError where the folder holds another run.
     """
     watch = watch or Silence()
+    setup = _resolve_precision(setup)
     place = RunFolder(folder)
     place.open(resolve_configuration(task, methods, setup, plan), _hashes(task))
     ledger = write_ledger(task, setup, asdict(plan)) | {"started": _now()}
@@ -77,7 +78,8 @@ def run(
 
 def check_folder(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path) -> None:
     """Raise RunError or FileError where `run` would not take the folder; nothing is written."""
-    RunFolder(folder).check(resolve_configuration(task, methods, setup, plan), _hashes(task))
+    configuration = resolve_configuration(task, methods, _resolve_precision(setup), plan)
+    RunFolder(folder).check(configuration, _hashes(task))
 
 
 def unfinished_seeds(method: Method, plan: Plan, folder: Path) -> Sequence[int]:
@@ -89,6 +91,14 @@ def unfinished_seeds(method: Method, plan: Plan, folder: Path) -> Sequence[int]:
 def count_fits(method: Method, setup: Setup, seeds: Sequence[int]) -> int:
     """Return how many fits a method takes: all learning rates with the first seed, then one a seed."""
     return len(learning_rates_to_try(method, setup)) + len(method.seeds(seeds)) - 1
+
+
+def _resolve_precision(setup: Setup) -> Setup:
+    """Put the precision that this machine will use in the place of "auto", so that a run cannot mix two."""
+    from loracle.training.precision import choose_path
+
+    precision = choose_path(setup.budget.precision).precision
+    return replace(setup, budget=replace(setup.budget, precision=precision))
 
 
 def _run_method(method: Method, task: Task, setup: Setup, plan: Plan, place: RunFolder, watch: Watch) -> list[Result]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def summarise(task: Task, results: Sequence[Result], ledger: Mapping[str, Any], place: RunFolder) -> Comparison:
     """Read the stored predictions of all finished runs and return the comparison; nothing is fitted or predicted."""
-    metric, cost_texts = ledger["budget"]["metric"], ledger["cost_texts"]
+    metric = ledger["budget"]["metric"]
     by_method: dict[str, list[Result]] = {}
     for result in results:
         by_method.setdefault(result.method, []).append(result)
@@ -30,7 +30,7 @@ def summarise(task: Task, results: Sequence[Result], ledger: Mapping[str, Any], 
     }
     labels = task.test.labels
     summaries = [
-        _summary(runs, labels, probabilities[method], task.label_names, cost_texts)
+        _summary(runs, labels, probabilities[method], task.label_names, ledger)
         if method in probabilities
         else Summary(method=method, seeds=len(runs), error=runs[-1].error)
         for method, runs in by_method.items()
@@ -56,10 +56,11 @@ def _summary(
     labels: np.ndarray,
     probabilities: np.ndarray,
     label_names: Sequence[str],
-    cost_texts: int,
+    ledger: Mapping[str, Any],
 ) -> Summary:
     accuracies = [run.metrics["accuracy"] for run in runs]
-    best = int(np.argmax([run.validation_metrics["accuracy"] for run in runs]))
+    metric = ledger["budget"]["metric"]
+    kept = int(np.argmax([run.validation_metrics[metric] for run in runs]))
     scoring = float(np.median([run.scoring_seconds_per_1000 for run in runs]))
     search = runs[0].search_seconds
     return Summary(
@@ -73,9 +74,9 @@ def _summary(
         scoring_seconds_per_1000=scoring,
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
         bytes_on_disk=runs[0].bytes_on_disk,
-        cost_seconds=search + scoring * cost_texts / 1000,
+        cost_seconds=search + scoring * ledger["cost_texts"] / 1000,
         per_class=_mean_per_class(labels, probabilities, label_names),
-        confusion=tuple(tuple(map(int, row)) for row in confusion(labels, probabilities[best])),
+        confusion=tuple(tuple(map(int, row)) for row in confusion(labels, probabilities[kept])),
         histories={str(run.seed): run.history for run in runs if run.history},
     )
 

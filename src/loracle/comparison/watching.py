@@ -88,13 +88,14 @@ class ProgressLines:
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
         self._console = console
         self._line: _Line | None = None
         self._progress = Progress(
-            TextColumn("{task.description:<10}"),
+            TextColumn("{task.description}", table_column=Column(min_width=10, no_wrap=True)),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,

@@ -51,7 +51,7 @@ def load_task(
     max_test: int | None = None,
     strict: bool = False,
     drop_rare: bool = False,
-    seed: int = 0,
+    split_seed: int = 0,
 ) -> Task:
     """Load labelled texts and return them as a Task with three splits.
 
@@ -65,13 +65,13 @@ def load_task(
 
     Raises DataError for data and ConfigError for numbers that cannot be used, each in one line.
     """
-    _check_numbers(max_train=max_train, max_test=max_test, seed=seed)
+    _check_numbers(max_train=max_train, max_test=max_test, split_seed=split_seed)
     source = _with_test(find_source(data), test)
     columns = choose_columns(source.tables["train"].head(), _train_name(source), text_column, label_column)
     with workspace() as folder, quiet_datasets():
         tables = _clean_all(source, columns, strict, folder)
         names, tables, notes = unify_labels(tables, columns.label)
-        parts, names, split_notes = _split(tables, names, drop_rare, max_train, max_test, seed)
+        parts, names, split_notes = _split(tables, names, drop_rare, max_train, max_test, split_seed)
         splits = {name: Split(name, _write(parts[name], tables, folder / name)) for name in _SHARES}
         table_notes = tuple(note for table in tables.values() for note in table.notes)
         return Task(
@@ -90,6 +90,7 @@ def load_task(
                 "max_test": max_test,
                 "strict": strict,
                 "drop_rare": drop_rare,
+                "split_seed": split_seed,
             },
             **splits,
         )
@@ -97,7 +98,7 @@ def load_task(
 
 def _check_numbers(**numbers: int | None) -> None:
     for name, number in numbers.items():
-        least = 0 if name == "seed" else 2
+        least = 0 if name == "split_seed" else 2
         if number is not None and number < least:
             raise ConfigError(f"{name} is {number}; it must be at least {least}")
 

@@ -78,7 +78,9 @@ def _texts(batches: Iterator[pa.RecordBatch], source: str, text_column: str | No
 
 def _file_batches(path: Path, batch_size: int) -> Iterator[pa.RecordBatch]:
     if not path.is_file():
-        raise DataError(f"no such file: {path}")
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; one file is needed here")
+        raise DataError(f"no such file: {path}; give one, or - for standard input")
     if plain_suffix(path) == ".txt":
         with open_text(path) as lines:
             yield from _line_batches(lines, path.name, batch_size)

@@ -72,7 +72,8 @@ def draw(texts: int, resamples: int, seed: int, width: int = 1) -> Iterator[Floa
 
 def macro_f1_of(labels: Array, predicted: Array) -> Floats:
     """Return macro-F1 (runs,) of `predicted` (runs, texts), as `metrics.macro_f1` defines it."""
-    return _macro_f1(*_Counts(labels, predicted)(np.ones((len(labels), 1))))[0]
+    values: Floats = _macro_f1(*_Counts(labels, predicted)(np.ones((len(labels), 1))))[0]
+    return values
 
 
 class _Counts:

@@ -99,6 +99,9 @@ def read_config(folder: str | Path) -> tuple[LoRAConfig, tuple[str, ...]]:
     if refused:
         raise ModelError(f"{path} asks for {', '.join(refused)}, which Loracle does not compute; refused")
     targets = raw.get("target_modules") or ()
+    absent = [name for name in ("r", "lora_alpha") if not isinstance(raw.get(name), int | float)]
+    if absent:
+        raise ModelError(f"{path} has no number for {', '.join(absent)}; give a folder that save_adapter or PEFT wrote")
     config = LoRAConfig(
         rank=raw["r"],
         alpha=raw["lora_alpha"],

@@ -50,7 +50,15 @@ class NetworkScorer:
         self.save_weights(self.base, folder)
         self.base.tokenizer.save_pretrained(folder)
         labels = [label for _, label in sorted(self.base.config.id2label.items())]
-        save_json(folder / _FILE, {"model": self.base.name, "max_length": self.max_length, "label_names": labels})
+        save_json(
+            folder / _FILE,
+            {
+                "model": self.base.name,
+                "max_length": self.max_length,
+                "precision": self.path.precision,
+                "label_names": labels,
+            },
+        )
 
 
 def finetuning(
@@ -78,10 +86,10 @@ def finetuning(
         return _fit(name, prepare, save_weights, task, setup, seed, rate, on_step)
 
     def load(folder: Path) -> NetworkScorer:
-        from loracle.training.precision import choose_path
+        from loracle.training.precision import choose_path_like
 
-        path = choose_path()
         saved = load_json(folder / _FILE)
+        path = choose_path_like(saved["precision"])
         base = load_weights(folder, saved["model"], saved["label_names"], path.attention)
         base.network.to(path.device).eval()
         return NetworkScorer(base, saved["max_length"], path, save_weights)
@@ -112,7 +120,7 @@ def _fit(
     budget, path = setup.budget, choose_path(setup.budget.precision)
     torch.manual_seed(seed)  # before the head and the adapter are initialised
     base = load_base(setup.model, task.label_names, attention=path.attention)
-    check_max_length(base.tokenizer, budget.max_length)
+    check_max_length(base.tokenizer, base.config, budget.max_length)
     prepare(base, setup)
     counts = count_parameters(base.network, base.head)
     train, validation = (

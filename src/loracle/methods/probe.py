@@ -71,7 +71,13 @@ class ProbeScorer:
 
     def save(self, folder: Path) -> None:
         """Write the regression and the name of the base model; the base itself is not copied."""
-        save_json(folder / _FILE, {"model": self.extractor.model, "max_length": self.extractor.max_length})
+        extractor = self.extractor
+        saved = {
+            "model": extractor.model,
+            "max_length": extractor.max_length,
+            "precision": extractor.path.precision,
+        }
+        save_json(folder / _FILE, saved)
         save_regression(self.regression, folder, {})
 
 
@@ -84,7 +90,9 @@ def fit_probe(
     on_step: OnStep | None = None,
 ) -> Fitted:
     """Compute the features of the training and the validation split once; choose C on the validation split."""
-    extractor = _load_extractor(setup.model, setup.budget.max_length, setup.budget.precision)
+    from loracle.training.precision import choose_path
+
+    extractor = _load_extractor(setup.model, setup.budget.max_length, choose_path(setup.budget.precision))
     train, validation = (
         (extractor.features(split.texts, on_step), split.labels) for split in (task.train, task.validation)
     )
@@ -100,21 +108,22 @@ def fit_probe(
     return Fitted(classifier=classifier, validation_metrics=metrics, search=search)
 
 
-def _load_extractor(model: str, max_length: int, precision: str) -> Extractor:
+def _load_extractor(model: str, max_length: int, path: ComputePath) -> Extractor:
     from loracle.models.loading import check_max_length, load_encoder, load_tokenizer
-    from loracle.training.precision import choose_path
 
-    path = choose_path(precision)
     tokenizer = load_tokenizer(model)
     network = load_encoder(model, attention=path.attention).to(path.device)
-    check_max_length(tokenizer, max_length)
+    check_max_length(tokenizer, network.config, max_length)
     return Extractor(model, max_length, network, tokenizer, path)
 
 
 def _load(folder: Path) -> ProbeScorer:
+    from loracle.training.precision import choose_path_like
+
     saved = load_json(folder / _FILE)
     regression, _ = load_regression(folder)
-    return ProbeScorer(_load_extractor(saved["model"], saved["max_length"], "auto"), regression)
+    path = choose_path_like(saved["precision"])
+    return ProbeScorer(_load_extractor(saved["model"], saved["max_length"], path), regression)
 
 
 PROBE = Method(name="probe", summary="frozen base model, logistic regression on its vectors", fit=fit_probe, load=_load)

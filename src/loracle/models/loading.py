@@ -113,12 +113,11 @@ def load_finetuned(folder: Path, name: str, label_names: Sequence[str], *, atten
     return replace(load_base(str(folder), label_names, attention=attention), name=name)
 
 
-def check_max_length(tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+def check_max_length(tokenizer: PreTrainedTokenizerBase, config: Any, max_length: int) -> None:
     """Raise ConfigError where `max_length` is beyond what the base model has positions for."""
-    if max_length > tokenizer.model_max_length:
-        raise ConfigError(
-            f"max_length is {max_length}; this base model reads {tokenizer.model_max_length} tokens at most"
-        )
+    limit = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", max_length))
+    if max_length > limit:
+        raise ConfigError(f"max_length is {max_length}; this base model reads {limit} tokens at most")
 
 
 def find_head(network: nn.Module, fresh: set[str]) -> tuple[str, ...]:

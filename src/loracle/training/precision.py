@@ -15,7 +15,7 @@ class ComputePath:
     """The numeric path of a run: where it computes and in which precision.
 
     `attention` is a name of transformers. On a CPU plain matrix products beat the fused kernel in the backward
-    pass, twice in bf16; see `benchmarks/`.
+    pass, in bf16 by far.
     """
 
     device: str
@@ -38,6 +38,11 @@ def choose_path(precision: str = "auto") -> ComputePath:
         raise ConfigError(f"precision bf16 is not native on this {device}; use --precision fp32 or auto")
     chosen = "bf16" if native and precision != "fp32" else "fp32"
     return ComputePath(device, chosen, "sdpa" if device == "cuda" else "eager")
+
+
+def choose_path_like(precision: str) -> ComputePath:
+    """Choose the path of a saved model: its own precision, or float32 where this machine has no native bf16."""
+    return choose_path("fp32" if precision == "fp32" else "auto")
 
 
 def has_native_bf16(device: str) -> bool:

@@ -235,6 +235,7 @@ def test_no_hub_says_to_give_a_local_file(refusal):
         (["compare", "--margin", "nan"], "below 0.5"),
         (["compare", "--rank", "0"], "1 or more"),
         (["compare", "--max-train", "1"], "at least 2"),
+        (["compare", "--split-seed", "-1"], "at least 0"),
         (["compare", "--max-train", "5"], "with 9 labels it must be at least 9"),
         (["compare", "--out"], "requires an argument"),
         (["compare", "a.csv", "b.csv"], "b.csv"),

@@ -114,7 +114,8 @@ def detection_finding(comparison: Comparison) -> str:
         f"{figures.distance(verdict.metric, verdict.smallest_detectable_difference)}."
     )
     if verdict.texts_needed:
-        text += f" About {figures.count(verdict.texts_needed)} test texts would settle it."
+        what = "whether a cheaper method is as good" if verdict.kind == "cheapest" else "it"
+        text += f" About {figures.count(verdict.texts_needed)} test texts would settle {what}."
     return text
 
 

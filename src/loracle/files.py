@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,16 @@ def save_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def load_json(path: Path) -> Any:
-    """Read a JSON file; raises FileError where it is missing or broken."""
+def load_json(path: Path, *, keys: Sequence[str] = ()) -> Any:
+    """Read a JSON file; raises FileError where it is missing, broken, or no object with all of `keys`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileError(f"{path} cannot be read: {error}") from error
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise FileError(f"{path} lacks {', '.join(missing)}; it was not written by Loracle, or not whole")
+    return content
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def test_injected_model_gives_the_bases_logits_bit_for_bit() -> None:
 
 
 def test_targets_match_whole_suffixes_only() -> None:
-    model = nn.ModuleDict({"value": nn.Linear(2, 2), "key_value": nn.Linear(2, 2)})
+    model = nn.ModuleDict({"value": nn.Linear(8, 8), "key_value": nn.Linear(8, 8)})
     assert inject(model, LoRAConfig(targets=("value",))) == ["value"]
 
 

@@ -28,7 +28,7 @@ from loracle.evaluation.statistics import (
     smallest_detectable_difference,
     texts_needed,
 )
-from loracle.evaluation.uncertainty import Contrast, Runs
+from loracle.evaluation.uncertainty import Contrast, Interval, Runs
 
 JOINT_LEVEL = 0.04
 TIE = 1.10  # costs within this factor of the cheapest are the same
@@ -178,12 +178,17 @@ def _pairs(field: _Field) -> tuple[Pair, ...]:
         Pair(
             first=field.name(i),
             second=field.name(k),
-            difference=field.contrast(i, k).interval(),
+            difference=_clipped(field.contrast(i, k).interval()),
             p=p,
             p_holm=corrected,
         )
         for (i, k), p, corrected in zip(places, p_values, holm(p_values), strict=True)
     )
+
+
+def _clipped(difference: Interval) -> Interval:
+    """Keep the interval of a difference of two shares within what is possible."""
+    return Interval(value=difference.value, low=max(-1.0, difference.low), high=min(1.0, difference.high))
 
 
 def _p(field: _Field, i: int, k: int) -> float:

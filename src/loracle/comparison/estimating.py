@@ -39,20 +39,28 @@ class _Clock:
 def estimate_seconds(method: Method, task: Task, setup: Setup, *, seeds: int) -> float:
     """Fit the method on a few batches and extrapolate to all its fits and its predictions of the test split."""
     sample, clock = _sample(task, setup.budget.batch_size), _Clock()
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they would be about the sample, not about the task
-        method.fit(sample, replace(setup, budget=replace(setup.budget, epochs=1)), seed=0, on_step=clock.step)
-    wall = time.perf_counter() - start
+    quick = replace(setup, budget=replace(setup.budget, epochs=1))
+    start, wall = _time_fit(method, sample, quick, clock)
     train, validation, test = len(task.train), len(task.validation), len(task.test)
+    if not method.by_gradient and not clock.ends:
+        _, wall = _time_fit(method, sample, quick, clock)  # the first one also paid for imports
+        return wall * (train + validation + test) / (len(sample.train) + len(sample.validation))
     if not method.by_gradient:
-        grown = (train + validation + test) / (len(sample.train) + len(sample.validation))
-        return wall * grown if not clock.ends else _extrapolate(clock, start, train + validation + test)
+        return _extrapolate(clock, start, train + validation + test)
     pace = clock.pace(_BATCHES, start)
     loading = clock.ends[0] - start
     fits = min(setup.budget.learning_rates, len(method.learning_rates)) + len(method.seeds(range(seeds))) - 1
     epoch = train / pace + validation / (_SCORING_IS_FASTER * pace)
     return fits * (loading + setup.budget.epochs * epoch) + seeds * test / (_SCORING_IS_FASTER * pace)
+
+
+def _time_fit(method: Method, sample: Task, setup: Setup, clock: _Clock) -> tuple[float, float]:
+    """Return when the fit began, and its seconds."""
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they would be about the sample, not about the task
+        method.fit(sample, setup, seed=0, on_step=clock.step)
+    return start, time.perf_counter() - start
 
 
 def _extrapolate(clock: _Clock, start: float, texts: int) -> float:

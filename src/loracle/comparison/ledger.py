@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loracle.data.task import Task
     from loracle.methods.method import Setup
 
 _PACKAGES = (
@@ -27,7 +26,7 @@ _PACKAGES = (
 )
 
 
-def write_ledger(task: Task, setup: Setup, plan: Mapping[str, Any]) -> dict[str, Any]:
+def write_ledger(setup: Setup, plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ledger of a run: data, budget, precision, machine, versions, and what was equal for all."""
     from loracle.training.precision import choose_path
 
@@ -38,7 +37,6 @@ def write_ledger(task: Task, setup: Setup, plan: Mapping[str, Any]) -> dict[str,
         "model": setup.model,
         "lora": asdict(setup.lora),
         "path": {"device": path.device, "precision": path.precision, "attention": path.attention},
-        "splits": {split.name: split.hash for split in (task.train, task.validation, task.test)},
         "machine": machine(),
         "versions": versions(),
         "equal for all": _equal_for_all(setup),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -64,7 +66,7 @@ def run(
     setup = _resolve_precision(setup)
     place = RunFolder(folder)
     place.open(resolve_configuration(task, methods, setup, plan), _hashes(task))
-    ledger = write_ledger(task, setup, asdict(plan)) | {"started": _now()}
+    ledger = write_ledger(setup, asdict(plan)) | {"splits": _hashes(task), "started": _now()}
     place.save_ledger(ledger)
     results: list[Result] = []
     for method in methods:
@@ -201,7 +203,8 @@ def _configuration(setup: Setup) -> Mapping[str, Any]:
 
 
 def _hashes(task: Task) -> dict[str, str]:
-    return {split.name: split.hash for split in (task.train, task.validation, task.test)}
+    labels = hashlib.sha256(json.dumps(task.label_names).encode()).hexdigest()[:16]
+    return {**{split.name: split.hash for split in (task.train, task.validation, task.test)}, "label names": labels}
 
 
 def _all_texts(task: Task) -> int:

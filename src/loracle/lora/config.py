@@ -37,6 +37,8 @@ class LoRAConfig:
             raise ConfigError(f"dropout is {self.dropout}; it must be at least 0 and below 1")
         given = (self.targets,) if isinstance(self.targets, str) else self.targets
         names = tuple(name.strip() for target in given for name in target.split(","))
+        if "" in names:
+            raise ConfigError("a LoRA target is empty; name layers (query), or all-linear, or leave targets out")
         object.__setattr__(self, "targets", names)
 
     @property

@@ -20,13 +20,15 @@ def inject(model: nn.Module, config: LoRAConfig, *, head: Sequence[str] = ()) ->
     `head` holds dotted names of modules that stay trainable and are never replaced. Returns the dotted names of
     the replaced layers. Raises ConfigError where a target matches no linear layer, ModelError on a second call.
 
-    >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> inject(model, LoRAConfig(targets=("0",)), head=("2",))
     ['0']
     """
     if any(lora_layers(model)):
         raise ModelError("this model has LoRA layers already; merge(model) first, or inject into a fresh one")
     names = match_targets(model, config.targets, head=head)
+    for name in names:
+        _check_rank(name, _linear(model, name), config)
     freeze(model, keep=head)
     for name in names:
         model.set_submodule(name, LoRALinear(_linear(model, name), config), strict=True)
@@ -94,6 +96,14 @@ def match_targets(model: nn.Module, targets: Sequence[str], *, head: Sequence[st
 def is_inside(name: str, modules: Sequence[str]) -> bool:
     """Say whether a dotted parameter or module name lies in one of the named modules."""
     return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def _check_rank(name: str, layer: nn.Linear, config: LoRAConfig) -> None:
+    largest = min(layer.in_features, layer.out_features)
+    if config.rank > largest:
+        raise ConfigError(
+            f"rank is {config.rank}; {name} has {largest} at most ({layer.in_features} in, {layer.out_features} out)"
+        )
 
 
 def _linear(model: nn.Module, name: str) -> nn.Linear:

@@ -88,7 +88,7 @@ def finetuning(
     def load(folder: Path) -> NetworkScorer:
         from loracle.training.precision import choose_path_like
 
-        saved = load_json(folder / _FILE)
+        saved = load_json(folder / _FILE, keys=("model", "max_length", "precision", "label_names"))
         path = choose_path_like(saved["precision"])
         base = load_weights(folder, saved["model"], saved["label_names"], path.attention)
         base.network.to(path.device).eval()

@@ -19,7 +19,9 @@ def prepare_full(base: Base, setup: Setup) -> None:  # noqa: ARG001
 
 
 def _save(base: Base, folder: Path) -> None:
-    base.network.save_pretrained(folder)  # type: ignore[operator]
+    from loracle.models.loading import save_whole
+
+    save_whole(base, folder)
 
 
 def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:
@@ -28,4 +30,4 @@ def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) 
     return load_finetuned(folder, model, label_names, attention=attention)
 
 
-FULL = finetuning("full", "all weights fine-tuned", (5e-5, 1e-4, 2e-5, 2e-4, 1e-5), prepare_full, _save, _load)
+FULL = finetuning("full", "all weights fine-tuned", (1e-4, 3e-4, 3e-5, 1e-3, 1e-5), prepare_full, _save, _load)

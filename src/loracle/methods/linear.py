@@ -35,6 +35,7 @@ def fit_regression(
         regression = LogisticRegression(C=c, max_iter=1000, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the validation split judges where it stopped
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # so be it
             regression.fit(*train)
         tried.append((regression, measure(validation[1], regression.predict_proba(validation[0]))))
     best, metrics = max(tried, key=lambda item: (item[1][metric], -item[1]["log_loss"]))

@@ -41,7 +41,7 @@ def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) 
 LORA = finetuning(
     "lora",
     "low-rank updates of frozen layers, and the head",
-    (1e-3, 5e-4, 2e-3, 2e-4, 5e-3),
+    (1e-3, 3e-3, 3e-4, 1e-2, 1e-4),
     prepare_lora,
     _save,
     _load,

@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from loracle.errors import ModelError
 from loracle.files import load_json, save_json, whole_folder
 from loracle.lora.config import LoRAConfig
 from loracle.models.counting import Counts
+from loracle.models.loading import name_base
 from loracle.training.budget import Budget
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from loracle.data.task import Task
     from loracle.training.fitting import History, OnStep
 
@@ -32,6 +33,9 @@ class Setup:
     model: str = "minilm"
     budget: Budget = field(default_factory=Budget)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", name_base(self.model))
 
 
 class Scorer(Protocol):
@@ -63,6 +67,8 @@ class Classifier:
 
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
         """Return class probabilities, float32 (texts, classes), columns in the order of `label_names`."""
+        if not len(texts):
+            return np.empty((0, len(self.label_names)), np.float32)
         return self.scorer.predict_proba(list(texts), on_step)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
@@ -140,8 +146,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise ModelError(f"{folder} holds no saved classifier ({MANIFEST}); give a folder that Loracle wrote")
-    manifest: dict[str, Any] = load_json(path)
-    if manifest.get("format") != FORMAT:
-        given = manifest.get("format")
-        raise ModelError(f"{path} has format {given}; this version of Loracle reads format {FORMAT}")
-    return manifest
+    manifest = load_json(path)
+    given = manifest.get("format") if isinstance(manifest, dict) else None
+    if given != FORMAT or not manifest.keys() >= {"method", "label_names", "counts"}:
+        raise ModelError(f"{path} has format {given}; this version of Loracle reads format {FORMAT}, whole")
+    return dict(manifest)

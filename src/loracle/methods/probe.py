@@ -120,7 +120,7 @@ def _load_extractor(model: str, max_length: int, path: ComputePath) -> Extractor
 def _load(folder: Path) -> ProbeScorer:
     from loracle.training.precision import choose_path_like
 
-    saved = load_json(folder / _FILE)
+    saved = load_json(folder / _FILE, keys=("model", "max_length", "precision"))
     regression, _ = load_regression(folder)
     path = choose_path_like(saved["precision"])
     return ProbeScorer(_load_extractor(saved["model"], saved["max_length"], path), regression)

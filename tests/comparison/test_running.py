@@ -59,7 +59,7 @@ def failing(error: Exception, *, from_seed: int = 0) -> Method:
     return replace(METHODS["lora"], name="failing", fit=fit, learning_rates=(1e-3,))
 
 
-def test_folder_holds_what_the_design_says(finished: Path) -> None:
+def test_folder_holds_all_files_of_a_run(finished: Path) -> None:
     files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     runs = ["majority.0", "tfidf.0", "lora.0", "lora.1"]
     assert files >= {"run.toml", "ledger.json", "comparison.json"}
@@ -196,6 +196,35 @@ def test_interrupt_passes_through_and_keeps_what_is_finished(run: Run, tmp_path:
     assert not list((tmp_path / "run").rglob(".*"))
 
 
+def test_refitting_one_seed_keeps_the_better_model_of_another(run: Run, tmp_path: Path) -> None:
+    def fit(task: Task, setup: Setup, *, seed: int, **more: object) -> object:
+        fitted = METHODS["tfidf"].fit(task, setup, seed=seed)
+        return replace(fitted, validation_metrics={**fitted.validation_metrics, "accuracy": (0.5, 0.9)[seed]})
+
+    method = replace(METHODS["lora"], name="graded", fit=fit, load=METHODS["tfidf"].load, learning_rates=(1e-3,))
+    run(methods=(method,))
+    manifest = tmp_path / "run" / "models" / "graded" / "loracle.json"
+    kept = manifest.stat().st_mtime_ns
+    (tmp_path / "run" / "predictions" / "graded.0.parquet").unlink()
+    run(methods=(method,))
+    assert (tmp_path / "run" / "predictions" / "graded.0.parquet").is_file()
+    assert manifest.stat().st_mtime_ns == kept
+
+
+def test_fewer_seeds_are_refused(run: Run) -> None:
+    run("majority", seeds=2)
+    with pytest.raises(RunError, match="seeds 2 -> 1"):
+        run("majority", seeds=1)
+
+
+def test_chosen_setting_and_kept_epoch_are_marked(finished: Path) -> None:
+    for result in load_comparison(finished).results:
+        if result.search:
+            assert [trial["chosen"] for trial in result.search].count(True) == 1
+        if result.history:
+            assert [epoch["best"] for epoch in result.history].count(True) == 1
+
+
 def test_cost_counts_the_search_and_the_texts_to_be_scored(finished: Path) -> None:
     comparison = load_comparison(finished)
     lora = next(summary for summary in comparison.summaries if summary.method == "lora")
@@ -225,6 +254,6 @@ def test_plan_out_of_range_names_the_key(wrong: dict[str, float]) -> None:
         Plan(**wrong)
 
 
-def test_result_without_metrics_is_a_failure() -> None:
+def test_result_with_an_error_is_a_failure() -> None:
     assert Result(method="lora", seed=0, error="no memory").failed
     assert not Result(method="lora", seed=0).failed

@@ -125,3 +125,8 @@ def test_intervals_of_all_metrics_hold_their_values(scored):
     for name, interval in intervals.items():
         assert interval.value == pytest.approx(np.mean([value[name] for value in values]))
         assert interval.low < interval.value < interval.high
+
+
+def test_equal_scores_are_told_apart_by_the_loss():
+    better, worse = {"accuracy": 0.9, "log_loss": 0.2}, {"accuracy": 0.9, "log_loss": 0.3}
+    assert metrics.preference(better, "accuracy") > metrics.preference(worse, "accuracy")

@@ -52,6 +52,17 @@ def test_all_linear_leaves_the_head_alone() -> None:
     assert type(model.classifier) is nn.Linear
 
 
+def test_linear_layers_that_are_read_without_their_forward_are_left_alone() -> None:
+    model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    assert inject(model, LoRAConfig(rank=2, targets=("all-linear",))) == ["linear1", "linear2"]
+    assert model(torch.randn(1, 3, 8)).shape == (1, 3, 8)
+
+
+def test_rank_beyond_the_layers_size_is_refused() -> None:
+    with pytest.raises(ConfigError, match="rank is 17"):
+        inject(small_bert(), LoRAConfig(rank=17, targets=("query",)))
+
+
 def test_gradients_reach_adapter_and_head_alone() -> None:
     model = small_bert()
     inject(model, LoRAConfig(targets=("query",)), head=("classifier",))

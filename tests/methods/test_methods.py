@@ -108,6 +108,18 @@ def test_saving_replaces_a_saved_classifier_whole(fitted: dict[str, Fitted], tmp
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
 
 
+def test_saving_over_something_else_is_refused(fitted: dict[str, Fitted], tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("my only copy")
+    with pytest.raises(ModelError, match="no saved classifier"):
+        fitted["majority"].classifier.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_no_texts_give_no_rows(fitted: dict[str, Fitted]) -> None:
+    for run in fitted.values():
+        assert run.classifier.predict_proba([]).shape == (0, 2)
+
+
 def test_seed_decides_what_a_gradient_method_finds(task: Task, setup: Setup) -> None:
     quick = replace(setup, budget=replace(setup.budget, epochs=1))
     runs = [METHODS["lora"].fit(task, quick, seed=seed, learning_rate=1e-3) for seed in (3, 3, 4)]

@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel, RobertaConfig, RobertaModel
 
 from loracle.errors import ConfigError, ModelError
-from loracle.models.loading import check_max_length, load_base, load_encoder, resolve_base
+from loracle.models.loading import check_max_length, load_base, load_encoder, load_finetuned, resolve_base
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 LABELS = ("bad", "good", "so-so")
@@ -59,6 +59,25 @@ def test_base_with_weights_missing_inside_is_refused(save) -> None:
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"lacks weights of the base model itself: .*layer\.1"):
         load_base(folder, LABELS)
+
+
+def test_encoder_of_an_incomplete_checkpoint_is_refused(save) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = save(BertModel(BertConfig(vocab_size=120, **SIZES)))
+    path = Path(folder) / "model.safetensors"
+    weights = {name: item for name, item in load_file(path).items() if not name.startswith("encoder.")}
+    save_file(weights, path, metadata={"format": "pt"})
+    for load in (load_encoder, lambda name: load_base(name, LABELS)):
+        with pytest.raises(ModelError, match="lacks weights of the base model itself"):
+            load(folder)
+
+
+def test_fine_tuned_model_without_its_head_is_refused(save) -> None:
+    whole = save(BertForSequenceClassification(BertConfig(vocab_size=120, num_labels=3, **SIZES)))
+    assert load_finetuned(Path(whole), "somewhere/base", LABELS).name == "somewhere/base"
+    with pytest.raises(ModelError, match="classifier"):
+        load_finetuned(Path(whole), "somewhere/base", LABELS[:2])
 
 
 def test_encoder_is_frozen_and_has_no_head(tiny_base: Path) -> None:

@@ -124,7 +124,9 @@ class _Field:
         """The largest of the smallest detectable differences between the best and these."""
         texts = len(self.labels)
         found = [
-            smallest_detectable_difference(contrast.text_variance * texts, texts, seed_variance=contrast.seed_variance)
+            smallest_detectable_difference(
+                contrast.text_variance * texts, texts, seed_variance=contrast.seed_variance, level=self.level
+            )
             for contrast in (self.contrast(i, self.best) for i in open_methods if i != self.best)
         ]
         return max(found, default=0.0)
@@ -328,7 +330,7 @@ def _points(amount: str | float) -> str:
 
 def _signed(difference: float) -> str:
     text = f"{100 * difference:+.1f}"
-    return "0.0" if text in {"+0.0", "-0.0"} else text
+    return "0.0" if text in {"+0.0", "-0.0"} else text.replace("-", "\N{MINUS SIGN}")
 
 
 def _rounded(number: float) -> float:

@@ -36,8 +36,8 @@ class _Clock:
         return sum(self.texts[1:steps]) / max(1e-9, self.ends[steps - 1] - self.ends[0])
 
 
-def estimate_seconds(method: Method, task: Task, setup: Setup, *, seeds: int) -> float:
-    """Fit the method on a few batches and extrapolate to all its fits and its predictions of the test split."""
+def estimate_seconds(method: Method, task: Task, setup: Setup, *, fits: int, seeds: int) -> float:
+    """Fit the method on a few batches; extrapolate to so many fits, and test predictions by so many seeds."""
     sample, clock = _sample(task, setup.budget.batch_size), _Clock()
     quick = replace(setup, budget=replace(setup.budget, epochs=1))
     start, wall = _time_fit(method, sample, quick, clock)
@@ -49,7 +49,6 @@ def estimate_seconds(method: Method, task: Task, setup: Setup, *, seeds: int) ->
         return _extrapolate(clock, start, train + validation + test)
     pace = clock.pace(_BATCHES, start)
     loading = clock.ends[0] - start
-    fits = min(setup.budget.learning_rates, len(method.learning_rates)) + len(method.seeds(range(seeds))) - 1
     epoch = train / pace + validation / (_SCORING_IS_FASTER * pace)
     return fits * (loading + setup.budget.epochs * epoch) + seeds * test / (_SCORING_IS_FASTER * pace)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from loracle.data.task import Task
 
 EXTENDABLE = ("methods", "seeds", "margin", "cost_texts")
-"""Keys that a continued run may change: they add runs, or only read those that are finished."""
+"""Keys that a continued run may change: they add runs, or only read those that are finished; seeds may only grow."""
 HASHED = ("data", "test")
 """Keys that name a file: what was in it is what must be the same, so the hashes of the splits are compared."""
 
@@ -76,6 +76,12 @@ class RunFolder:
         except (KeyError, TypeError) as error:
             raise RunError(f"{path} is no result of this version of Loracle; delete it to run it again") from error
         return None if result.failed or not self._prediction_path(method, seed).is_file() else result
+
+    def load_results(self, method: str) -> list[Result]:
+        """Return the results of all finished seeds of a method."""
+        paths = (self.path / "results").glob(f"{method}.*.json")
+        seeds = sorted(int(path.suffixes[-2].removeprefix(".")) for path in paths)
+        return [result for seed in seeds if (result := self.load_result(method, seed)) is not None]
 
     def save_predictions(self, method: str, seed: int, task: Task, probabilities: np.ndarray) -> None:
         """Write predictions/<method>.<seed>.parquet, one row a test text."""
@@ -131,6 +137,8 @@ class RunFolder:
 
     def _check_same(self, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         keys = sorted({*stored, *given} - {*EXTENDABLE, *HASHED})
+        if given["seeds"] < stored.get("seeds", 0):  # the kept models may be those of the seeds left out
+            keys = ["seeds", *keys]
         differing = [
             f"{key} {stored.get(key)!r} -> {given.get(key)!r}" for key in keys if stored.get(key) != given.get(key)
         ]

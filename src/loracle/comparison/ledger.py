@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loracle.methods.method import Setup
+    from loracle.data.task import Task
+    from loracle.methods.method import Method, Setup
 
+_TEXTS_LOOKED_AT = 1000
 _PACKAGES = (
     "loracle",
     "torch",
@@ -26,8 +28,8 @@ _PACKAGES = (
 )
 
 
-def write_ledger(setup: Setup, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ledger of a run: data, budget, precision, machine, versions, and what was equal for all."""
+def write_ledger(task: Task, methods: Sequence[Method], setup: Setup, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ledger of a run: budget, precision, machine, versions, what was equal for all, and what was not."""
     from loracle.training.precision import choose_path
 
     path = choose_path(setup.budget.precision)
@@ -40,6 +42,7 @@ def write_ledger(setup: Setup, plan: Mapping[str, Any]) -> dict[str, Any]:
         "machine": machine(),
         "versions": versions(),
         "equal for all": _equal_for_all(setup),
+        "not equal": _differences(task, methods, setup),
     }
 
 
@@ -53,6 +56,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "waiting threads": os.environ.get("OMP_WAIT_POLICY", "default"),
         "memory_bytes": psutil.virtual_memory().total,
         "gpu": gpu,
         "system": f"{platform.system()} {platform.machine()}",
@@ -78,6 +82,28 @@ def _equal_for_all(setup: Setup) -> list[str]:
         "Seeds are set before the head and the adapter are initialised; the head is counted.",
         "Time and peak memory are measured by the same code around each fit.",
     ]
+
+
+def _differences(task: Task, methods: Sequence[Method], setup: Setup) -> list[str]:
+    names = [method.name for method in methods if method.reads_base]
+    if not names:
+        return []
+    share, length = _share_cut(task, setup), setup.budget.max_length
+    return [
+        f"{', '.join(names)} read the first {length} tokens of a text, which cuts {share:.0%} of the test texts; "
+        "the other methods read whole texts.",
+        "On disk, full is a whole model; lora and probe are what was trained, and need the base model besides.",
+    ]
+
+
+def _share_cut(task: Task, setup: Setup) -> float:
+    """Return the share of test texts that are longer than the base model reads, from the first 1,000."""
+    from loracle.models.loading import load_tokenizer
+    from loracle.training.batching import tokenise
+
+    length = setup.budget.max_length
+    tokens = tokenise(load_tokenizer(setup.model), task.test.texts[:_TEXTS_LOOKED_AT], length + 1)
+    return float((tokens.lengths > length).mean())
 
 
 def _processor_name() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import sys
 import threading
 import time
@@ -20,24 +21,33 @@ class Reading:
 
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    peak_gpu_memory_bytes: int = 0
 
 
 @contextmanager
 def measured() -> Iterator[Reading]:
-    """Measure the block: on a GPU its allocated memory, else the resident memory of this process.
+    """Measure the block: its wall time, the resident memory of this process, and what it allocates on a GPU.
 
     Resident memory is sampled every 5 ms from a thread; what earlier blocks freed is first given back to the
     system, so that a block cannot hide its growth in memory that another one left behind.
     """
     _give_back_memory()
     reading = Reading()
-    meter = _GPUMeter() if _cuda_in_use() else _ResidentMeter()
+    gpu = _GPUMeter() if _cuda_in_use() else None
+    resident = _ResidentMeter()
     start = time.perf_counter()
     try:
         yield reading
     finally:
         reading.seconds = time.perf_counter() - start
-        reading.peak_memory_bytes = max(0, meter.stop())
+        reading.peak_memory_bytes = max(0, resident.stop())
+        reading.peak_gpu_memory_bytes = max(0, gpu.stop()) if gpu else 0
+
+
+def import_libraries() -> None:
+    """Import what methods import when they are first used, so that no method's figures hold another's imports."""
+    for name in ("sklearn.feature_extraction.text", "sklearn.linear_model", "torch", "transformers"):
+        importlib.import_module(name)
 
 
 class _ResidentMeter:

@@ -27,12 +27,13 @@ class Result:
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     learning_rate: float | None = None
-    search: tuple[Mapping[str, Any], ...] = ()  # one {setting, value, accuracy, error} per setting tried
+    search: tuple[Mapping[str, Any], ...] = ()  # one {setting, value, accuracy, chosen or error} per try
     history: tuple[Mapping[str, float], ...] = ()  # one {epoch, train_loss, validation_loss, ...} per epoch
     training_seconds: float = 0.0  # this fit alone
     search_seconds: float = 0.0  # all fits that chose the setting, this one included
     scoring_seconds_per_1000: float = 0.0
-    peak_memory_bytes: int = 0  # growth during the fit
+    peak_memory_bytes: int = 0  # growth of the process during the fit
+    peak_gpu_memory_bytes: int = 0
     bytes_on_disk: int = 0
     configuration: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Summary:
     search_seconds: float = 0.0
     scoring_seconds_per_1000: float = 0.0
     peak_memory_bytes: int = 0
+    peak_gpu_memory_bytes: int = 0
     bytes_on_disk: int = 0
     cost_seconds: float = 0.0  # search, then scoring the volume of texts named in the ledger
     per_class: tuple[Mapping[str, Any], ...] = ()  # label, precision, recall, f1, support; mean over seeds

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from loracle.comparison.folder import RunFolder
 from loracle.comparison.ledger import versions, write_ledger
+from loracle.comparison.measuring import import_libraries
 from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, Result
 from loracle.comparison.searching import Found, learning_rates_to_try, search
 from loracle.comparison.summarising import summarise
 from loracle.comparison.watching import Silence, Watch
 from loracle.errors import LoracleError
-from loracle.evaluation.metrics import measure
+from loracle.evaluation.metrics import measure, preference
 from loracle.files import folder_bytes, write_text
 
 if TYPE_CHECKING:
@@ -64,9 +65,10 @@ def run(
     """
     watch = watch or Silence()
     setup = _resolve_precision(setup)
+    import_libraries()
     place = RunFolder(folder)
     place.open(resolve_configuration(task, methods, setup, plan), _hashes(task))
-    ledger = write_ledger(setup, asdict(plan)) | {"splits": _hashes(task), "started": _now()}
+    ledger = write_ledger(task, methods, setup, asdict(plan)) | {"splits": _hashes(task), "started": _now()}
     place.save_ledger(ledger)
     results: list[Result] = []
     for method in methods:
@@ -91,8 +93,9 @@ def unfinished_seeds(method: Method, plan: Plan, folder: Path) -> Sequence[int]:
 
 
 def count_fits(method: Method, setup: Setup, seeds: Sequence[int]) -> int:
-    """Return how many fits a method takes: all learning rates with the first seed, then one a seed."""
-    return len(learning_rates_to_try(method, setup)) + len(method.seeds(seeds)) - 1
+    """Return how many fits these seeds of a method take: all learning rates with the first seed, else one a seed."""
+    rates = len(learning_rates_to_try(method, setup)) if 0 in seeds else 1
+    return rates + len(seeds) - 1
 
 
 def _resolve_precision(setup: Setup) -> Setup:
@@ -108,7 +111,7 @@ def _run_method(method: Method, task: Task, setup: Setup, plan: Plan, place: Run
     texts = len(task.train) * setup.budget.epochs if method.by_gradient else _all_texts(task)
     watch.start(
         method.name,
-        fits=count_fits(method, setup, seeds),
+        fits=count_fits(method, setup, method.seeds(seeds)),
         texts_per_fit=texts,
         by_gradient=method.by_gradient,
     )
@@ -116,7 +119,7 @@ def _run_method(method: Method, task: Task, setup: Setup, plan: Plan, place: Run
     results: list[Result] = []
     for seed in method.seeds(seeds):
         stored = place.load_result(method.name, seed)
-        result = stored or _attempt(Run(method, seed), rates, results, task, setup, place, watch)
+        result = stored or _attempt(Run(method, seed), rates, task, setup, place, watch)
         results.append(result)
         watch.finish(result, fits=len(rates))
         if result.failed:
@@ -128,7 +131,6 @@ def _run_method(method: Method, task: Task, setup: Setup, plan: Plan, place: Run
 def _attempt(
     run: Run,
     rates: Sequence[float | None],
-    earlier: Sequence[Result],
     task: Task,
     setup: Setup,
     place: RunFolder,
@@ -137,7 +139,7 @@ def _attempt(
     """Do one run; whatever it raises becomes the Result's error. This is the one place where that happens."""
     try:
         found = search(run.method, task, setup, seed=run.seed, learning_rates=rates, on_step=watch.step)
-        result = _score(run, found, earlier, task, setup, place, watch)
+        result = _score(run, found, task, setup, place, watch)
     except LoracleError as error:
         result = _failure(run, setup, str(error))
     except Exception as error:
@@ -150,7 +152,6 @@ def _attempt(
 def _score(
     run: Run,
     found: Found,
-    earlier: Sequence[Result],
     task: Task,
     setup: Setup,
     place: RunFolder,
@@ -162,10 +163,8 @@ def _score(
     probabilities = classifier.predict_proba(task.test.texts, watch.step)
     seconds = time.perf_counter() - start
     metrics = measure(task.test.labels, probabilities)
-    metric = setup.budget.metric
-    own = found.fitted.validation_metrics[metric]
     model = place.model_path(run.method.name)
-    if all(own > other.validation_metrics[metric] for other in earlier) or not model.is_dir():
+    if _is_best_seed(run, found.fitted.validation_metrics, setup, place) or not model.is_dir():
         classifier.save(model)
     place.save_predictions(run.method.name, run.seed, task, probabilities)
     history = found.fitted.history
@@ -182,10 +181,18 @@ def _score(
         search_seconds=found.search_seconds,
         scoring_seconds_per_1000=1000 * seconds / len(task.test),
         peak_memory_bytes=found.reading.peak_memory_bytes,
+        peak_gpu_memory_bytes=found.reading.peak_gpu_memory_bytes,
         bytes_on_disk=folder_bytes(model),
         configuration=_configuration(setup),
         versions=versions(),
     )
+
+
+def _is_best_seed(run: Run, metrics: Mapping[str, float], setup: Setup, place: RunFolder) -> bool:
+    """Say whether this seed beats all others that are finished, on validation; of equal ones the first is kept."""
+    own = (*preference(metrics, setup.budget.metric), -run.seed)
+    others = [result for result in place.load_results(run.method.name) if result.seed != run.seed]
+    return all(own > (*preference(other.validation_metrics, setup.budget.metric), -other.seed) for other in others)
 
 
 def _failure(run: Run, setup: Setup, error: str) -> Result:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loracle.comparison.measuring import Reading, measured
 from loracle.errors import TrainingError
+from loracle.evaluation.metrics import preference
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
@@ -39,8 +40,6 @@ def search(
 
     A rate at which the training diverges is listed with its error. Raises TrainingError where all diverge.
     """
-    from loracle.training.fitting import rank
-
     best: Found | None = None
     tried: list[Mapping[str, Any]] = []
     seconds, metric = 0.0, setup.budget.metric
@@ -54,12 +53,17 @@ def search(
         finally:
             seconds += reading.seconds
         tried += fitted.search or _trial(rate, fitted.validation_metrics)
-        if best is None or rank(fitted.validation_metrics, metric) > rank(best.fitted.validation_metrics, metric):
+        if best is None or preference(fitted.validation_metrics, metric) > preference(
+            best.fitted.validation_metrics, metric
+        ):
             best = Found(fitted, rate, reading, 0.0, ())
         del fitted
     if best is None:
         raise TrainingError(f"{method.name} diverged at every learning rate tried; last: {tried[-1]['error']}")
-    return Found(best.fitted, best.learning_rate, best.reading, seconds, tuple(tried))
+    marked = [
+        trial if "chosen" in trial else {**trial, "chosen": trial["value"] == best.learning_rate} for trial in tried
+    ]
+    return Found(best.fitted, best.learning_rate, best.reading, seconds, tuple(marked))
 
 
 def learning_rates_to_try(method: Method, setup: Setup) -> tuple[float | None, ...]:

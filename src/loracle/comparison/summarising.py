@@ -9,7 +9,7 @@ import numpy as np
 
 from loracle.comparison.deciding import Candidate, decide
 from loracle.comparison.result import Comparison, Pair, Result, Summary, Verdict
-from loracle.evaluation.metrics import confusion, per_class
+from loracle.evaluation.metrics import confusion, per_class, preference
 from loracle.evaluation.statistics import metric_intervals
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _summary(
 ) -> Summary:
     accuracies = [run.metrics["accuracy"] for run in runs]
     metric = ledger["budget"]["metric"]
-    kept = int(np.argmax([run.validation_metrics[metric] for run in runs]))
+    kept = max(range(len(runs)), key=lambda index: preference(runs[index].validation_metrics, metric))
     scoring = float(np.median([run.scoring_seconds_per_1000 for run in runs]))
     search = runs[0].search_seconds
     return Summary(
@@ -73,6 +73,7 @@ def _summary(
         search_seconds=search,
         scoring_seconds_per_1000=scoring,
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
+        peak_gpu_memory_bytes=max(run.peak_gpu_memory_bytes for run in runs),
         bytes_on_disk=runs[0].bytes_on_disk,
         cost_seconds=search + scoring * ledger["cost_texts"] / 1000,
         per_class=_mean_per_class(labels, probabilities, label_names),

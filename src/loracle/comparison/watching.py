@@ -46,21 +46,30 @@ class Silence:
 
 
 @contextmanager
-def training_progress(console: Console, method: str) -> Iterator[OnStep]:
-    """Show texts done, pace and loss of one method's training on a terminal; nothing elsewhere."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def training_progress(console: Console, method: str, *, texts: int) -> Iterator[OnStep]:
+    """Show loss, pace and time left of one method's training on a terminal; nothing elsewhere.
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    `texts` is how many it will be trained on, at most; a method without steps shows that it is at work.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TimeRemainingColumn(compact=True),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(method)
-        started, texts_done = time.perf_counter(), 0
+        task = progress.add_task(method, total=None)
+        started, trained = time.perf_counter(), 0
 
-        def on_step(texts: int, loss: float | None) -> None:
-            nonlocal texts_done
-            texts_done += texts
-            pace = texts_done / max(1e-9, time.perf_counter() - started)
-            state = f"  loss {loss:.3f}" if loss is not None else ""
-            progress.update(task, description=f"{method}  {texts_done:,} texts  {pace:,.0f} texts/s{state}")
+        def on_step(count: int, loss: float | None) -> None:
+            nonlocal trained
+            if loss is None:
+                return
+            trained += count
+            pace = trained / max(1e-9, time.perf_counter() - started)
+            state = f"{method}  loss {loss:.3f}  {pace:,.0f} texts/s"
+            progress.update(task, total=texts, completed=trained, description=state)
 
         yield on_step
 

@@ -6,6 +6,7 @@ The predicted class is the one with the highest probability. scikit-learn does t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ def measure(labels: Array, probabilities: Array) -> dict[str, float]:
         "log_loss": log_loss(labels, probabilities),
         "ece": calibration_error(labels, probabilities),
     }
+
+
+def preference(metrics: Mapping[str, float], metric: str) -> tuple[float, float]:
+    """Order epochs, settings and seeds by a metric on the validation split; equal ones by the lower log-loss."""
+    return metrics[metric], -metrics["log_loss"]
 
 
 def accuracy(labels: Array, probabilities: Array) -> float:

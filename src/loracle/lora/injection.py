@@ -39,6 +39,11 @@ def merge(model: nn.Module) -> list[str]:
     """Replace every `LoRALinear` by a plain linear layer of the same output; return their dotted names.
 
     The state dict has its original keys again. Raises ModelError where there is nothing to merge.
+
+    >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> names = inject(model, LoRAConfig(targets=("0",)), head=("2",))
+    >>> merge(model), list(model.state_dict())
+    (['0'], ['0.weight', '0.bias', '2.weight', '2.bias'])
     """
     layers = dict(lora_layers(model))
     if not layers:
@@ -79,7 +84,9 @@ def match_targets(model: nn.Module, targets: Sequence[str], *, head: Sequence[st
     if not targets:
         raise ConfigError(f'no LoRA targets given; name layers, such as "query", or "{ALL_LINEAR}"')
     linear = [
-        name for name, module in model.named_modules() if isinstance(module, nn.Linear) and not is_inside(name, head)
+        name
+        for name, module in model.named_modules()
+        if type(module) is nn.Linear and not is_inside(name, head)  # a subclass may be read without its forward
     ]
     if tuple(targets) == (ALL_LINEAR,):
         return linear

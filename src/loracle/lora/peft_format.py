@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def save_adapter(model: nn.Module, folder: str | Path, *, base_name: str = "") -
 
     The head is every parameter that is trainable and not a LoRA factor. `base_name` tells PEFT which base model to
     load. Raises ModelError where the model has no LoRA layers.
+
+    >>> from loracle.lora.injection import inject
+    >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> names = inject(model, LoRAConfig(targets=("0",)), head=("2",))
+    >>> folder = getfixture("tmp_path")
+    >>> save_adapter(model, folder)
+    >>> sorted(path.name for path in folder.iterdir())
+    ['adapter_config.json', 'adapter_model.safetensors']
     """
     from safetensors.torch import save
 
@@ -65,23 +74,31 @@ def load_adapter(model: nn.Module, folder: str | Path, *, head: Sequence[str] = 
     """Inject the adapter saved in `folder` into `model` and load its weights, the head's included.
 
     `model` is the base with a head of the same shape, without LoRA; `head` names the modules that its checkpoint
-    did not contain, which the adapter must bring. Returns the adapter's configuration. Raises ModelError, naming
-    the tensors or options, where the folder does not fit; the model is then unchanged.
+    did not contain, which the adapter must bring. Returns the configuration, with each layer as a target. Raises
+    ModelError, naming the tensors or options, where the folder does not fit; the model is then unchanged.
+
+    >>> from loracle.lora.injection import inject
+    >>> build = lambda: nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> model, again, folder = build(), build(), getfixture("tmp_path")
+    >>> names = inject(model, LoRAConfig(rank=4, targets=("0",)), head=("2",))
+    >>> save_adapter(model, folder)
+    >>> load_adapter(again, folder, head=("2",)).rank
+    4
     """
     config, saved_head = read_config(folder)
     head = sorted({*saved_head, *head})
     tensors = _read_tensors(Path(folder))
-    targets = _targets_of(tensors)
-    _check_fit(model, tensors, targets, config, head)
-    inject(model, LoRAConfig(**{**vars(config), "targets": targets}), head=head)
-    for _, layer in lora_layers(model):
-        layer.config = config
+    config = replace(config, targets=_targets_of(tensors))
+    _check_fit(model, tensors, config, head)
+    inject(model, config, head=head)
     model.load_state_dict({_own_key(name): tensor for name, tensor in tensors.items()}, strict=False)
     return config
 
 
 def read_config(folder: str | Path) -> tuple[LoRAConfig, tuple[str, ...]]:
-    """Return the configuration of an adapter folder and the names of its head modules.
+    """Return rank, alpha and dropout of an adapter folder and the names of its head modules.
+
+    Which layers it changes is told by its tensors, not by its configuration, which may be a pattern.
 
     Raises ModelError where the file is missing, is no LoRA adapter, or asks for what is not computed here.
     """
@@ -98,7 +115,6 @@ def read_config(folder: str | Path) -> tuple[LoRAConfig, tuple[str, ...]]:
     refused = [f"{name}={value!r}" for name, value in raw.items() if not _is_computed(name, value)]
     if refused:
         raise ModelError(f"{path} asks for {', '.join(refused)}, which Loracle does not compute; refused")
-    targets = raw.get("target_modules") or ()
     absent = [name for name in ("r", "lora_alpha") if not isinstance(raw.get(name), int | float)]
     if absent:
         raise ModelError(f"{path} has no number for {', '.join(absent)}; give a folder that save_adapter or PEFT wrote")
@@ -106,7 +122,6 @@ def read_config(folder: str | Path) -> tuple[LoRAConfig, tuple[str, ...]]:
         rank=raw["r"],
         alpha=raw["lora_alpha"],
         dropout=raw.get("lora_dropout") or 0.0,
-        targets=(targets,) if isinstance(targets, str) else tuple(sorted(targets)),
     )
     return config, tuple(raw.get("modules_to_save") or ())
 
@@ -119,7 +134,6 @@ def _is_computed(name: str, value: Any) -> bool:
 
 
 def _peft_config(config: LoRAConfig, layers: list[str], head: list[str], base_name: str) -> dict[str, Any]:
-    targets = layers if config.targets in ((), ("all-linear",)) else list(config.targets)
     return {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS" if head else None,
@@ -127,7 +141,7 @@ def _peft_config(config: LoRAConfig, layers: list[str], head: list[str], base_na
         "r": config.rank,
         "lora_alpha": config.alpha,
         "lora_dropout": config.dropout,
-        "target_modules": targets,
+        "target_modules": layers,
         "modules_to_save": head or None,
         "bias": "none",
         "fan_in_fan_out": False,
@@ -183,16 +197,15 @@ def _targets_of(tensors: Iterable[str]) -> tuple[str, ...]:
 def _check_fit(
     model: nn.Module,
     tensors: Mapping[str, Tensor],
-    targets: Sequence[str],
     config: LoRAConfig,
     head: Sequence[str],
 ) -> None:
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    absent = [name for name in targets if name not in linear]
-    if absent or not targets:
+    absent = [name for name in config.targets if name not in linear]
+    if absent or not config.targets:
         raise ModelError(f"the adapter is for layers that this base does not have: {_some(absent) or 'none at all'}")
     expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters() if is_inside(name, head)}
-    for name in targets:
+    for name in config.targets:
         expected[f"{name}.lora_a"] = (config.rank, linear[name].in_features)
         expected[f"{name}.lora_b"] = (linear[name].out_features, config.rank)
     given = {_own_key(name): tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -94,7 +94,7 @@ def finetuning(
         base.network.to(path.device).eval()
         return NetworkScorer(base, saved["max_length"], path, save_weights)
 
-    return Method(name=name, summary=summary, learning_rates=learning_rates, fit=fit, load=load)
+    return Method(name=name, summary=summary, learning_rates=learning_rates, fit=fit, load=load, reads_base=True)
 
 
 def _fit(

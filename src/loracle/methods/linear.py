@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loracle.errors import ModelError
-from loracle.evaluation.metrics import measure
+from loracle.evaluation.metrics import measure, preference
 from loracle.files import write_bytes
 
 if TYPE_CHECKING:
@@ -38,9 +38,15 @@ def fit_regression(
             warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # so be it
             regression.fit(*train)
         tried.append((regression, measure(validation[1], regression.predict_proba(validation[0]))))
-    best, metrics = max(tried, key=lambda item: (item[1][metric], -item[1]["log_loss"]))
+    best, metrics = max(tried, key=lambda item: preference(item[1], metric))
     search = tuple(
-        {"setting": "C", "value": regression.C, "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+        {
+            "setting": "C",
+            "value": regression.C,
+            "accuracy": found["accuracy"],
+            "macro_f1": found["macro_f1"],
+            "chosen": regression is best,
+        }
         for regression, found in tried
     )
     return best, metrics, search

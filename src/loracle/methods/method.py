@@ -80,7 +80,11 @@ class Classifier:
         return labels
 
     def save(self, folder: str | Path) -> None:
-        """Write the classifier to `folder`, whole or not at all; a folder that is there is replaced."""
+        """Write the classifier to `folder`, whole or not at all, in the place of one that was saved there before.
+
+        Raises ModelError where the folder holds anything else.
+        """
+        check_replaceable(Path(folder))
         manifest = {
             "format": FORMAT,
             "method": self.method,
@@ -120,7 +124,8 @@ class Fit(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient.
+    """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient;
+    `reads_base` says whether texts go through the base model, cut to its length.
 
     A method without learning rates is deterministic here, so one seed says all.
     """
@@ -130,6 +135,7 @@ class Method:
     fit: Fit
     load: Callable[[Path], Scorer]
     learning_rates: tuple[float, ...] = ()
+    reads_base: bool = False
 
     @property
     def by_gradient(self) -> bool:
@@ -139,6 +145,13 @@ class Method:
     def seeds(self, seeds: Sequence[int]) -> Sequence[int]:
         """Return those of the seeds that can make a difference."""
         return seeds if self.by_gradient else seeds[:1]
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise ModelError where saving a classifier in `folder` would destroy what is none."""
+    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if taken and not (folder / MANIFEST).is_file():
+        raise ModelError(f"{folder} exists and is no saved classifier; give another folder with --out")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

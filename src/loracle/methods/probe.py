@@ -126,4 +126,10 @@ def _load(folder: Path) -> ProbeScorer:
     return ProbeScorer(_load_extractor(saved["model"], saved["max_length"], path), regression)
 
 
-PROBE = Method(name="probe", summary="frozen base model, logistic regression on its vectors", fit=fit_probe, load=_load)
+PROBE = Method(
+    name="probe",
+    summary="frozen base model, logistic regression on its vectors",
+    fit=fit_probe,
+    load=_load,
+    reads_base=True,
+)

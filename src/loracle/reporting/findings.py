@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
+from loracle.comparison.deciding import TIE
 from loracle.comparison.result import Comparison, Summary
 from loracle.evaluation.uncertainty import Interval
 from loracle.reporting import classes, figures, selection
@@ -84,9 +84,10 @@ def decision_finding(comparison: Comparison) -> str:
     if not near:
         return f"No other method is shown to be within {margin} of {_name(verdict.best)}."
     are = "is" if len(near) == 1 else "are"
+    more = "" if verdict.kind != "undecided" else " The verdict asks for this against every other method at once."
     return (
-        f"{figures.names(near)} {are} not worse than {_name(verdict.best)} by more than {margin}: "
-        f"the whole interval lies right of the dashed line."
+        f"By its own interval, {figures.names(near)} {are} not worse than {_name(verdict.best)} by more than {margin}: "
+        f"it lies right of the dashed line.{more}"
     )
 
 
@@ -114,7 +115,7 @@ def detection_finding(comparison: Comparison) -> str:
         f"{figures.distance(verdict.metric, verdict.smallest_detectable_difference)}."
     )
     if verdict.texts_needed:
-        what = "whether a cheaper method is as good" if verdict.kind == "cheapest" else "it"
+        what = "it" if verdict.kind == "undecided" else "whether a cheaper method is as good"
         text += f" About {figures.count(verdict.texts_needed)} test texts would settle {what}."
     return text
 
@@ -143,7 +144,8 @@ def curves_finding(comparison: Comparison) -> str:
     still: list[str] = []
     peaked: list[str] = []
     for summary in selection.finished(comparison):
-        ends = [_is_best_at_the_end(comparison, history) for history in summary.histories.values() if len(history) > 1]
+        told = [history for history in summary.histories.values() if any(epoch.get("best") for epoch in history)]
+        ends = [bool(history[-1].get("best")) for history in told if len(history) > 1]
         if ends:
             (still if 2 * sum(ends) > len(ends) else peaked).append(summary.method)
     parts = []
@@ -210,7 +212,7 @@ def _gap_words(comparison: Comparison, chosen: Summary, rival: Summary) -> str:
 def _cost_words(first: float, second: float) -> str:
     if not (math.isfinite(first) and math.isfinite(second) and first > 0 and second > 0):
         return ""
-    if max(first, second) / min(first, second) < 1.05:
+    if max(first, second) / min(first, second) <= TIE:
         return " and costs about as much"
     if first > second:
         return f" and costs {figures.ratio(first / second)} as much"
@@ -220,12 +222,6 @@ def _cost_words(first: float, second: float) -> str:
 def _percent_words(share: float) -> str:
     text = f"{share * 100:.1f}" if share >= 0.001 else f"{share * 100:.1g}"
     return f"{text} %"
-
-
-def _is_best_at_the_end(comparison: Comparison, history: Sequence[Mapping[str, Any]]) -> bool:
-    scores = [selection.validation_score(comparison, entry) for entry in history]
-    earlier = [score for score in scores[:-1] if math.isfinite(score)]
-    return math.isfinite(scores[-1]) and scores[-1] > max(earlier, default=-math.inf)
 
 
 def _chose_the_edge(comparison: Comparison, method: str) -> bool:

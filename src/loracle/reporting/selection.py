@@ -76,15 +76,9 @@ def tries(comparison: Comparison, method: str) -> tuple[Mapping[str, Any], ...]:
 
 
 def chosen_try(comparison: Comparison, method: str) -> int | None:
-    """Return the position of the setting that was chosen: the learning rate of the fit, else the best score."""
+    """Return the position of the setting that was chosen; None where the run did not say."""
     tried = tries(comparison, method)
-    rate = next((r.learning_rate for r in results_of(comparison, method) if r.learning_rate is not None), None)
-    for position, entry in enumerate(tried):
-        if rate is not None and entry.get("value") == rate:
-            return position
-    scores = [validation_score(comparison, entry) for entry in tried]
-    ranked = [(score, -position) for position, score in enumerate(scores) if math.isfinite(score)]
-    return -max(ranked)[1] if ranked else None
+    return next((position for position, entry in enumerate(tried) if entry.get("chosen")), None)
 
 
 def validation_score(comparison: Comparison, entry: Mapping[str, Any]) -> float:

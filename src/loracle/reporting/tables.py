@@ -179,7 +179,7 @@ def _method_row(comparison: Comparison, summary: Summary, metrics: Sequence[str]
             *(_metric_cell(summary, name) for name in metrics),
             _with_note(trained, f"of {figures.count(total)}" if total else ""),
             _with_note(_cell(fit, summary.training_seconds), f"({search})" if summary.search_seconds else ""),
-            _cell(figures.size(summary.peak_memory_bytes), summary.peak_memory_bytes),
+            _cell(figures.memory(summary.peak_memory_bytes, summary.peak_gpu_memory_bytes), summary.peak_memory_bytes),
             _cell(figures.seconds(summary.scoring_seconds_per_1000), summary.scoring_seconds_per_1000),
             _cell(figures.size(summary.bytes_on_disk), summary.bytes_on_disk),
         ),

@@ -51,7 +51,7 @@ def _columns(comparison: Comparison) -> dict[str, list[str]]:
         _SECOND[other]: [figures.metric_interval(other, s.metrics.get(other)).partition(" ")[0] for s in summaries],
         "adapter + head": [figures.parameters(s.counts) for s in summaries],
         "train": [figures.seconds(s.training_seconds) for s in summaries],
-        "memory": [figures.size(s.peak_memory_bytes) for s in summaries],
+        "memory": [figures.memory(s.peak_memory_bytes, s.peak_gpu_memory_bytes) for s in summaries],
         "per 1,000 texts": [figures.seconds(s.scoring_seconds_per_1000) for s in summaries],
         "disk": [figures.size(s.bytes_on_disk) for s in summaries],
     }

@@ -59,7 +59,7 @@ def tokenise(
     pieces: list[np.ndarray] = []
     limit = max_length * _CHARACTERS_PER_TOKEN
     for start in range(0, len(texts), _TOKENISED_AT_ONCE):
-        block = [text[:limit] for text in texts[start : start + _TOKENISED_AT_ONCE]]
+        block = [text.lstrip()[:limit] for text in texts[start : start + _TOKENISED_AT_ONCE]]
         encoded = tokenizer(block, truncation=True, max_length=max_length, return_attention_mask=False)
         pieces += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
     starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)]).astype(np.int64)

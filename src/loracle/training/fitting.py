@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loracle.errors import TrainingError
-from loracle.evaluation.metrics import measure
+from loracle.evaluation.metrics import measure, preference
 from loracle.lora.injection import lora_layers
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
 from loracle.training.budget import Budget
@@ -48,6 +48,7 @@ class History:
                 "validation_loss": epoch.metrics["log_loss"],
                 "accuracy": epoch.metrics["accuracy"],
                 "macro_f1": epoch.metrics["macro_f1"],
+                "best": epoch is self.best,
             }
             for epoch in self.epochs
         ]
@@ -72,9 +73,9 @@ def fit(
     """
     generator = np.random.default_rng(seed)
     steps = budget.epochs * -(-len(train) // budget.batch_size)
+    network.to(path.device)
     optimizer = _optimizer(network, learning_rate, budget)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, linear_schedule(steps, budget.warmup))
-    network.to(path.device)
     epochs: list[Epoch] = []
     best, weights = None, {}
     for number in range(1, budget.epochs + 1):
@@ -83,7 +84,7 @@ def fit(
         losses = _train_epoch(network, train, batches, optimizer, schedule, budget.clip, path, on_step)
         epoch = _validate(network, validation, number, float(np.mean(losses)), path, on_step)
         epochs.append(epoch)
-        if best is None or rank(epoch.metrics, budget.metric) > rank(best.metrics, budget.metric):
+        if best is None or preference(epoch.metrics, budget.metric) > preference(best.metrics, budget.metric):
             best, weights = epoch, _trainable_weights(network)
         elif number - best.epoch >= budget.patience:
             break
@@ -91,11 +92,6 @@ def fit(
     network.load_state_dict(weights, strict=False)
     network.eval()
     return History(tuple(epochs), best)
-
-
-def rank(metrics: Mapping[str, float], metric: str) -> tuple[float, float]:
-    """Order epochs, and settings, by the metric on the validation split; equal ones by the lower log-loss."""
-    return metrics[metric], -metrics["log_loss"]
 
 
 def predict_proba(network: nn.Module, tokens: Tokens, path: ComputePath, on_step: OnStep | None = None) -> np.ndarray:

@@ -171,8 +171,7 @@ def train(
     _check_model_folder(out)
     task = _load_task(data, flags, console)
     try:
-        fits = 1 if learning_rate is not None else budget.learning_rates
-        texts = fits * budget.epochs * len(task.train)
+        texts = (1 if learning_rate else budget.learning_rates) * budget.epochs * len(task.train)
         with training_progress(console, method, texts=texts) as on_step:
             found = api.train(
                 task,
@@ -187,8 +186,7 @@ def train(
     except (MemoryError, RuntimeError) as error:  # torch has no class of its own for what does not fit in memory
         return _refuse(f"{method} failed: {type(error).__name__}: {error}", code=1)
     found.fitted.classifier.save(out)
-    _print_found(found, task, console)
-    console.print(f"Saved in {out}; try: loracle predict {shlex.quote(str(out))} texts.csv", soft_wrap=True)
+    _print_found(found, task, out, console)
     return 0
 
 
@@ -287,6 +285,7 @@ def _load_task(data: str | None, flags: DataFlags, console: Console) -> Task:
     task = load_task(data, **asdict(flags))
     sizes = "   ".join(f"{split.name} {len(split):,}" for split in (task.train, task.validation, task.test))
     console.print(f"{task.name}   {sizes}   {len(task.label_names)} labels", style="bold", soft_wrap=True)
+    console.print(f"  Texts are in column {task.text_column!r}, labels in column {task.label_column!r}.", soft_wrap=True)
     for note in task.notes:
         console.print(f"  {note}", soft_wrap=True)
     return task
@@ -347,7 +346,7 @@ def _print_comparison(comparison: Comparison, folder: Path, console: Console) ->
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
 
 
-def _print_found(found: Found, task: Task, console: Console) -> None:
+def _print_found(found: Found, task: Task, folder: Path, console: Console) -> None:
     from loracle.evaluation.metrics import measure
     from loracle.evaluation.statistics import wilson_interval
 
@@ -357,7 +356,8 @@ def _print_found(found: Found, task: Task, console: Console) -> None:
     rate = f", learning rate {found.learning_rate:g}" if found.learning_rate else ""
     console.print(
         f"{classifier.method}{rate}: test accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}], "
-        f"macro-F1 {metrics['macro_f1']:.3f}, {found.search_seconds:,.0f} s",
+        f"macro-F1 {metrics['macro_f1']:.3f}, {found.search_seconds:,.0f} s\n"
+        f"Saved in {folder}; try: loracle predict {shlex.quote(str(folder))} texts.csv",
         soft_wrap=True,
     )
 

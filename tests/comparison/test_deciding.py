@@ -108,7 +108,7 @@ def test_cheapest_that_is_not_worse_is_named():
     assert verdict.among == ("lora", "full")
     assert verdict.texts_needed is None
     assert verdict.sentence == (
-        "Ship lora: 0.4 points below full [-0.5, -0.3], within the margin of 1.0 point, at 0.48 of its cost."
+        "Ship lora: 0.4 points below full [−0.5, −0.3], within the margin of 1.0 point, at 0.48 of its cost."
     )
     assert len(pairs) == 6
     assert (pairs[0].first, pairs[0].second) == ("majority", "probe")
@@ -119,7 +119,7 @@ def test_best_is_named_when_the_cheaper_ones_are_worse():
     labels, made = exactly(5000, {"majority": 3000, "lora": 800, "full": 500}, [1, 48, 100])
     verdict = decide(labels, made)[1]
     assert (verdict.kind, verdict.method, verdict.among) == ("cheapest", "full", ("full",))
-    assert verdict.sentence == "Ship full: the cheaper lora is 6.0 points below full [-6.7, -5.3], at 0.48 of its cost."
+    assert verdict.sentence == "Ship full: the cheaper lora is 6.0 points below full [−6.7, −5.3], at 0.48 of its cost."
 
 
 def test_best_that_is_cheap_is_named_beside_the_runner_up():
@@ -133,8 +133,8 @@ def test_equal_cost_is_a_tie_that_names_the_higher_score():
     verdict = decide(labels, made)[1]
     assert (verdict.kind, verdict.method, verdict.among) == ("tie", "tfidf", ("probe", "tfidf"))
     assert verdict.sentence == (
-        "Ship tfidf (or probe, at about the same cost): tfidf is 0.2 points below full [-0.3, -0.1]; probe is "
-        "0.4 points below full [-0.5, -0.3], within the margin of 1.0 point, at 0.10 of its cost."
+        "Ship tfidf (or probe, at about the same cost): tfidf is 0.2 points below full [−0.3, −0.1]; probe is "
+        "0.4 points below full [−0.5, −0.3], within the margin of 1.0 point, at 0.10 of its cost."
     )
 
 
@@ -177,7 +177,7 @@ def test_identical_predictions_are_equal_on_many_texts_only():
     labels, made = exactly(1000, {"full": 100, "lora": 100}, [100, 48])
     pairs, verdict = decide(labels, made)
     assert (verdict.method, verdict.best, pairs[0].p) == ("lora", "lora", 1.0)
-    assert verdict.sentence == "Ship lora: level with full [-0.3, +0.3], at 0.48 of its cost."
+    assert verdict.sentence == "Ship lora: level with full [−0.3, +0.3], at 0.48 of its cost."
     labels, made = exactly(20, {"full": 2, "lora": 2}, [100, 48])
     assert decide(labels, made)[1].kind == "undecided"
 

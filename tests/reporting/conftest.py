@@ -116,11 +116,12 @@ def _search(method: str, accuracy: float, gradient: bool) -> tuple[dict[str, Any
     else:
         grid = [(0.1, accuracy - 0.06, None), (1.0, accuracy - 0.01, None), (10.0, accuracy, None)]
     name = "learning rate" if gradient else "C"
-    return tuple({"setting": name, "value": v, "accuracy": a, "error": e} for v, a, e in grid)
+    best = max(a for _, a, _ in grid if a is not None)
+    return tuple({"setting": name, "value": v, "accuracy": a, "error": e, "chosen": a == best} for v, a, e in grid)
 
 
 def _history(accuracy: float, epochs: int, random_: random.Random) -> tuple[dict[str, float], ...]:
-    return tuple(
+    rows = tuple(
         {
             "epoch": epoch,
             "train_loss": 2.2 * math.exp(-0.75 * epoch) + 0.05 + random_.uniform(0, 0.05),
@@ -129,6 +130,8 @@ def _history(accuracy: float, epochs: int, random_: random.Random) -> tuple[dict
         }
         for epoch in range(1, epochs + 1)
     )
+    best = max(rows, key=lambda row: row["accuracy"])
+    return tuple({**row, "best": row is best} for row in rows)
 
 
 def _summary(

@@ -145,7 +145,7 @@ def test_schedule_rises_to_one_and_falls_to_nearly_zero() -> None:
     assert max(values) == 1.0
     assert values.index(1.0) == 9
     assert 0 < values[-1] < 0.02
-    assert all(a >= b for a, b in itertools.pairwise(values))
+    assert all(a >= b for a, b in itertools.pairwise(values[9:]))
 
 
 @pytest.mark.parametrize(

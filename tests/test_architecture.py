@@ -17,7 +17,7 @@ ROWS = [
     {"methods"},
     {"comparison", "prediction"},
     {"reporting", "export", "serving", "scaling"},
-    {"api", "configuration"},
+    {"api", "configuration", "printing"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -7,7 +7,6 @@ user can mend, 130 stopped with Ctrl-C.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import App, CycloptsError, Parameter
 
+from loracle import printing
 from loracle.comparison.plan import Plan
 from loracle.configuration import find_sources
-from loracle.errors import ConfigError, LoracleError, ModelError
+from loracle.errors import ConfigError, LoracleError
 from loracle.files import check_writable
 from loracle.lora.config import LoRAConfig
 from loracle.training.budget import Budget
@@ -27,10 +27,7 @@ from loracle.training.budget import Budget
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from loracle.comparison.result import Comparison
-    from loracle.comparison.searching import Found
     from loracle.data.task import Task
-    from loracle.methods.method import Method, Setup
 
 app = App(
     name="loracle",
@@ -108,7 +105,7 @@ def compare(
     folder = out or api.default_folder(task)
     setup = Setup(model=model, budget=budget, lora=lora)
     check_folder(task, chosen, setup, plan, folder)
-    _announce(task, chosen, setup, plan, folder, console)
+    printing.announce(task, chosen, setup, plan, folder, console)
     try:
         with ProgressLines(console) as watch:
             comparison = api.compare(
@@ -124,7 +121,7 @@ def compare(
     except KeyboardInterrupt:
         console.print(f"\nStopped. What is finished is kept in {folder}; the same command continues it.", style="bold")
         return 130
-    _print_comparison(comparison, folder, console)
+    printing.print_comparison(comparison, folder, console)
     return 1 if any(result.failed for result in comparison.results) else 0
 
 
@@ -186,7 +183,7 @@ def train(
     except (MemoryError, RuntimeError) as error:  # torch has no class of its own for what does not fit in memory
         return _refuse(f"{method} failed: {type(error).__name__}: {error}", code=1)
     found.fitted.classifier.save(out)
-    _print_found(found, task, out, console)
+    printing.print_found(found, task, out, console)
     return 0
 
 
@@ -283,83 +280,8 @@ def _load_task(data: str | None, flags: DataFlags, console: Console) -> Task:
     from loracle.data.loading import load_task
 
     task = load_task(data, **asdict(flags))
-    sizes = "   ".join(f"{split.name} {len(split):,}" for split in (task.train, task.validation, task.test))
-    console.print(f"{task.name}   {sizes}   {len(task.label_names)} labels", style="bold", soft_wrap=True)
-    console.print(f"  Texts are in column {task.text_column!r}, labels in column {task.label_column!r}.", soft_wrap=True)
-    for note in task.notes:
-        console.print(f"  {note}", soft_wrap=True)
+    printing.print_task(task, console)
     return task
-
-
-def _announce(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path, console: Console) -> None:
-    """Say what will run, and how long what is not finished yet will take."""
-    budget, names = setup.budget, ", ".join(method.name for method in methods)
-    console.print(
-        f"will run   {names}; {_count(plan.seeds, 'seed')} and {_count(budget.learning_rates, 'learning rate')} where "
-        f"there is a choice; base model {setup.model}; up to {_count(budget.epochs, 'epoch')} of "
-        f"{_count(len(task.train), 'text')}",
-        soft_wrap=True,
-    )
-    with console.status("timing a few batches of each method"):
-        seconds = _estimate(task, methods, setup, plan, folder, console)
-    if not seconds:
-        console.print(f"finished   in {folder} already, so nothing is run again\n", soft_wrap=True)
-        return
-    longest = max(seconds, key=lambda name: seconds[name])
-    console.print(
-        f"takes      about {_duration(sum(seconds.values()))} (longest: {longest}, {_duration(seconds[longest])}); "
-        f"Ctrl-C keeps what is finished in {folder}\n",
-        soft_wrap=True,
-    )
-
-
-def _estimate(
-    task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path, console: Console
-) -> dict[str, float]:
-    """Return seconds by method from a probe of a few batches, for what is not finished yet."""
-    from loracle.comparison.estimating import estimate_seconds
-    from loracle.comparison.running import count_fits, unfinished_seeds
-
-    seconds: dict[str, float] = {}
-    for method in methods:
-        seeds = unfinished_seeds(method, plan, folder)
-        if not seeds:
-            continue
-        try:
-            fits = count_fits(method, setup, seeds)
-            seconds[method.name] = estimate_seconds(method, task, setup, fits=fits, seeds=len(seeds))
-        except (ConfigError, ModelError):
-            raise
-        except Exception as error:  # it will fail in the same way, and be a row with its error
-            console.print(f"no estimate for {method.name}: {type(error).__name__}: {error}", soft_wrap=True)
-            seconds[method.name] = 0.0
-    return seconds
-
-
-def _print_comparison(comparison: Comparison, folder: Path, console: Console) -> None:
-    from loracle.reporting import terminal_table
-
-    console.print()
-    console.print(terminal_table(comparison, width=console.width))
-    sentence = comparison.verdict.sentence if comparison.verdict else "No method finished, so there is nothing to ship."
-    console.print(f"\n{sentence}", style="bold")
-    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
-
-
-def _print_found(found: Found, task: Task, folder: Path, console: Console) -> None:
-    from loracle.evaluation.metrics import measure
-    from loracle.evaluation.statistics import wilson_interval
-
-    classifier = found.fitted.classifier
-    metrics = measure(task.test.labels, classifier.predict_proba(task.test.texts))
-    accuracy = wilson_interval(round(metrics["accuracy"] * len(task.test)), len(task.test))
-    rate = f", learning rate {found.learning_rate:g}" if found.learning_rate else ""
-    console.print(
-        f"{classifier.method}{rate}: test accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}], "
-        f"macro-F1 {metrics['macro_f1']:.3f}, {found.search_seconds:,.0f} s\n"
-        f"Saved in {folder}; try: loracle predict {shlex.quote(str(folder))} texts.csv",
-        soft_wrap=True,
-    )
 
 
 def _check_model_folder(folder: Path) -> None:
@@ -388,11 +310,3 @@ def _check_output(out: Path | None, source: Path | TextIO) -> None:
     if isinstance(source, Path) and source.exists() and out.exists() and out.samefile(source):
         raise ConfigError(f"--out is {out}, the file with the texts; give another, so that nothing is lost")
     check_writable(out)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

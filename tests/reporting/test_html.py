@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from loracle.comparison.result import Comparison
-from loracle.reporting import findings
+from loracle.reporting import findings, render_html
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -137,3 +138,18 @@ def test_captions_state_findings(comparisons: dict[str, Comparison]) -> None:
     assert "5,300 test texts would settle it" in findings.detection_finding(comparisons["undecided"])
     assert findings.cost_finding(comparisons["one"]) == "lora is the only method that finished."
     assert findings.cost_finding(comparisons["none"]) == ""
+
+
+def test_a_method_that_was_still_improving_is_named_beside_the_verdict(comparisons: dict[str, Comparison]) -> None:
+    plain = comparisons["plain"]
+    assert plain.verdict is not None
+    rising = [{"epoch": 1, "accuracy": 0.5, "best": False}, {"epoch": 2, "accuracy": 0.7, "best": True}]
+    summaries = tuple(
+        replace(summary, histories={"0": tuple(rising)} if summary.method != plain.verdict.method else {})
+        for summary in plain.summaries
+        if summary.method in {"full", plain.verdict.method}
+    )
+    changed = replace(plain, summaries=summaries)
+    assert findings.caveat(changed).startswith("full was still improving in the last epoch")
+    assert findings.caveat(changed) in render_html(changed)
+    assert findings.caveat(replace(plain, summaries=())) == ""

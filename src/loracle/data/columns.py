@@ -123,7 +123,9 @@ def _only(
 ) -> tuple[str, tuple[str, ...]]:
     if len(choices) == 1:
         plain = choices[0] == what  # the canonical name is no guess
-        return choices[0], () if plain else (f"The {what} column was guessed: {choices[0]!r} ({option} names another).",)
+        return choices[0], () if plain else (
+            f"The {what} column was guessed: {choices[0]!r} ({option} names another).",
+        )
     if len(names) == 1:
         raise DataError(f"{source} has no column besides {names[0]!r}; a text and a label column are needed")
     found = f"could be any of {_listed(choices)}" if choices else "cannot be told for certain"

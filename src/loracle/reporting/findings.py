@@ -139,15 +139,18 @@ def search_finding(comparison: Comparison) -> str:
     return "Every setting was chosen from inside its grid." if tried else ""
 
 
+def caveat(comparison: Comparison) -> str:
+    """Return who might do better with more epochs, where it is not the method to ship; it belongs to the verdict."""
+    still = [name for name in selection.improving(comparison)[0] if name != selection.shipped(comparison)]
+    if not still:
+        return ""
+    was = "was" if len(still) == 1 else "were"
+    return f"{figures.names(still)} {was} still improving in the last epoch: more epochs might change this."
+
+
 def curves_finding(comparison: Comparison) -> str:
     """Return which methods were still improving at the end and which had their best epoch before it."""
-    still: list[str] = []
-    peaked: list[str] = []
-    for summary in selection.finished(comparison):
-        told = [history for history in summary.histories.values() if any(epoch.get("best") for epoch in history)]
-        ends = [bool(history[-1].get("best")) for history in told if len(history) > 1]
-        if ends:
-            (still if 2 * sum(ends) > len(ends) else peaked).append(summary.method)
+    still, peaked = selection.improving(comparison)
     parts = []
     if still:
         parts.append(f"{figures.names(still)} did best on validation in the last epoch: more epochs might help.")

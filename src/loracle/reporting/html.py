@@ -29,6 +29,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         "eyebrow": findings.eyebrow(comparison),
         "headline": findings.headline(comparison),
         "facts": findings.facts(comparison),
+        "caveat": findings.caveat(comparison),
         "cost": _cost(comparison),
         "methods": {"finding": findings.methods_finding(comparison), "table": tables.methods_table(comparison)},
         "others": tables.metrics_table(comparison),

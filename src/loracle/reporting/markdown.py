@@ -41,6 +41,7 @@ def render_table(table: Table | None) -> str:
 
 def _blocks(comparison: Comparison) -> Iterator[str]:
     yield f"# {escape(findings.headline(comparison))}"
+    yield escape(findings.caveat(comparison))
     yield escape(" · ".join(findings.facts(comparison)))
     yield escape(findings.cost_finding(comparison))
     yield "## What each method reaches and costs"

@@ -81,6 +81,18 @@ def chosen_try(comparison: Comparison, method: str) -> int | None:
     return next((position for position, entry in enumerate(tried) if entry.get("chosen")), None)
 
 
+def improving(comparison: Comparison) -> tuple[list[str], list[str]]:
+    """Return the methods whose kept epoch was the last with most seeds, and those where it was an earlier one."""
+    still: list[str] = []
+    peaked: list[str] = []
+    for summary in finished(comparison):
+        told = [history for history in summary.histories.values() if any(epoch.get("best") for epoch in history)]
+        ends = [bool(history[-1].get("best")) for history in told if len(history) > 1]
+        if ends:
+            (still if 2 * sum(ends) > len(ends) else peaked).append(summary.method)
+    return still, peaked
+
+
 def validation_score(comparison: Comparison, entry: Mapping[str, Any]) -> float:
     """Return the deciding metric on the validation split of one setting or epoch; NaN where it was not measured."""
     return figures.number(entry.get(deciding_metric(comparison)))

@@ -1,0 +1,113 @@
+"""What the commands say on the terminal, besides progress."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loracle.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from loracle.comparison.plan import Plan
+    from loracle.comparison.result import Comparison
+    from loracle.comparison.searching import Found
+    from loracle.data.task import Task
+    from loracle.methods.method import Method, Setup
+
+
+def print_task(task: Task, console: Console) -> None:
+    """Say which data was read, how it is split, and what was noted on the way."""
+    sizes = "   ".join(f"{split.name} {len(split):,}" for split in (task.train, task.validation, task.test))
+    console.print(f"{task.name}   {sizes}   {len(task.label_names)} labels", style="bold", soft_wrap=True)
+    console.print(
+        f"  Texts are in column {task.text_column!r}, labels in column {task.label_column!r}.", soft_wrap=True
+    )
+    for note in task.notes:
+        console.print(f"  {note}", soft_wrap=True)
+
+
+def announce(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path, console: Console) -> None:
+    """Say what will run, and how long what is not finished yet will take."""
+    budget, names = setup.budget, ", ".join(method.name for method in methods)
+    console.print(
+        f"will run   {names}; {_count(plan.seeds, 'seed')} and {_count(budget.learning_rates, 'learning rate')} where "
+        f"there is a choice; base model {setup.model}; up to {_count(budget.epochs, 'epoch')} of "
+        f"{_count(len(task.train), 'text')}",
+        soft_wrap=True,
+    )
+    with console.status("timing a few batches of each method"):
+        seconds = _estimate(task, methods, setup, plan, folder, console)
+    if not seconds:
+        console.print(f"finished   in {folder} already, so nothing is run again\n", soft_wrap=True)
+        return
+    longest = max(seconds, key=lambda name: seconds[name])
+    console.print(
+        f"takes      about {_duration(sum(seconds.values()))} (longest: {longest}, {_duration(seconds[longest])}); "
+        f"Ctrl-C keeps what is finished in {folder}\n",
+        soft_wrap=True,
+    )
+
+
+def print_comparison(comparison: Comparison, folder: Path, console: Console) -> None:
+    """Print the table, the verdict with what might change it, and where the report lies."""
+    from loracle.reporting import caveat, terminal_table
+
+    console.print()
+    console.print(terminal_table(comparison, width=console.width))
+    sentence = comparison.verdict.sentence if comparison.verdict else "No method finished, so there is nothing to ship."
+    console.print(f"\n{sentence}", style="bold")
+    if remark := caveat(comparison):
+        console.print(remark)
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+def print_found(found: Found, task: Task, folder: Path, console: Console) -> None:
+    """Predict the test split with a trained classifier and print how it did, and where it lies."""
+    from loracle.evaluation.metrics import measure
+    from loracle.evaluation.statistics import wilson_interval
+
+    classifier = found.fitted.classifier
+    metrics = measure(task.test.labels, classifier.predict_proba(task.test.texts))
+    accuracy = wilson_interval(round(metrics["accuracy"] * len(task.test)), len(task.test))
+    rate = f", learning rate {found.learning_rate:g}" if found.learning_rate else ""
+    console.print(
+        f"{classifier.method}{rate}: test accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}], "
+        f"macro-F1 {metrics['macro_f1']:.3f}, {found.search_seconds:,.0f} s\n"
+        f"Saved in {folder}; try: loracle predict {shlex.quote(str(folder))} texts.csv",
+        soft_wrap=True,
+    )
+
+
+def _estimate(
+    task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path, console: Console
+) -> dict[str, float]:
+    """Return seconds by method from a probe of a few batches, for what is not finished yet."""
+    from loracle.comparison.estimating import estimate_seconds
+    from loracle.comparison.running import count_fits, unfinished_seeds
+
+    seconds: dict[str, float] = {}
+    for method in methods:
+        seeds = unfinished_seeds(method, plan, folder)
+        if not seeds:
+            continue
+        try:
+            fits = count_fits(method, setup, seeds)
+            seconds[method.name] = estimate_seconds(method, task, setup, fits=fits, seeds=len(seeds))
+        except (ConfigError, ModelError):
+            raise
+        except Exception as error:  # it will fail in the same way, and be a row with its error
+            console.print(f"no estimate for {method.name}: {type(error).__name__}: {error}", soft_wrap=True)
+            seconds[method.name] = 0.0
+    return seconds
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

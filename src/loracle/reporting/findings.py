@@ -194,13 +194,11 @@ def cost_words(comparison: Comparison) -> str:
 
 
 def _rival(comparison: Comparison, chosen: Summary) -> Summary | None:
+    """Return the best of the other methods."""
     others = [
         s for s in selection.finished(comparison) if s.method != chosen.method and selection.quality(comparison, s)
     ]
-    if chosen.method != selection.best(comparison):
-        return _summary(comparison, selection.best(comparison))
-    cheaper = [s for s in others if s.cost_seconds < chosen.cost_seconds]
-    return max(cheaper or others, key=lambda s: _value(selection.quality(comparison, s)), default=None)
+    return max(others, key=lambda s: _value(selection.quality(comparison, s)), default=None)
 
 
 def _gap_words(comparison: Comparison, chosen: Summary, rival: Summary) -> str:

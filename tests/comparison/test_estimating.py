@@ -1,45 +1,97 @@
-"""The estimate grows with what there is to do, and is of the right order."""
+"""The estimate is the pace of a few batches, times what there is to do. The clock is a made one: no timed test."""
 
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from loracle.comparison import estimating
 from loracle.comparison.estimating import estimate_seconds
-from loracle.comparison.searching import learning_rates_to_try, search
 from loracle.data.loading import load_task
-from loracle.lora.config import LoRAConfig
-from loracle.methods.method import Setup
+from loracle.data.task import Task
+from loracle.methods.method import Method, Setup
 from loracle.methods.registry import METHODS
 from loracle.training.budget import Budget
 
-
-@pytest.mark.parametrize("name", ["probe", "lora"])
-def test_estimate_is_within_a_factor_of_the_time_taken(name: str, tiny_file: Path, tiny_base: Path) -> None:
-    task, method = load_task(tiny_file), METHODS[name]
-    budget = Budget(epochs=20, batch_size=8, max_length=24, learning_rates=1, patience=20, precision="fp32")
-    setup = Setup(model=str(tiny_base), budget=budget, lora=LoRAConfig(targets=("all-linear",)))
-    estimate_seconds(method, task, setup, fits=1, seeds=1)  # the first call also pays for imports
-    estimate = estimate_seconds(method, task, setup, fits=1, seeds=1)
-    start = time.perf_counter()
-    rates = learning_rates_to_try(method, setup)
-    found = search(method, task, setup, seed=0, learning_rates=rates)
-    found.fitted.classifier.predict_proba(task.test.texts)
-    taken = time.perf_counter() - start
-    assert taken / 8 - 0.2 < estimate < taken * 8 + 1
+LOADING, SECONDS_PER_TEXT = 7.0, 0.25
+BATCH = 8
 
 
-def test_more_epochs_fits_and_seeds_take_longer(tiny_file: Path, tiny_base: Path) -> None:
-    task = load_task(tiny_file)
-    budget = Budget(epochs=1, batch_size=8, max_length=24, precision="fp32")
-    small = Setup(model=str(tiny_base), budget=budget)
-    large = replace(small, budget=replace(budget, epochs=50))
-    once = estimate_seconds(METHODS["full"], task, small, fits=1, seeds=1)
-    assert estimate_seconds(METHODS["full"], task, large, fits=9, seeds=5) > 5 * once
+class Clock:
+    """Time that passes only where a method says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
 
 
-@pytest.mark.parametrize("name", ["majority", "tfidf"])
-def test_cheap_method_is_estimated_in_seconds(name: str, tiny_file: Path, tiny_base: Path) -> None:
-    setup = Setup(model=str(tiny_base), budget=Budget(precision="fp32"))
-    assert 0 <= estimate_seconds(METHODS[name], load_task(tiny_file), setup, fits=1, seeds=1) < 10
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(estimating, "time", clock)
+    return clock
+
+
+@pytest.fixture(scope="module")
+def task(tiny_file: Path) -> Task:
+    return load_task(tiny_file)
+
+
+SETUP = Setup(budget=Budget(epochs=3, batch_size=BATCH))
+
+
+def stepping(clock: Clock, *, gradient: bool) -> Method:
+    """A method that loads for 7 s, then takes a quarter of a second a text."""
+
+    def fit(task: Task, setup: Setup, *, seed: int, on_step: Callable[[int, float | None], None]) -> None:
+        clock.now += LOADING
+        on_step(BATCH, 1.0)  # the first step is counted as loading
+        for _ in range(setup.budget.epochs * (len(task.train) // BATCH)):
+            clock.now += BATCH * SECONDS_PER_TEXT
+            on_step(BATCH, 1.0)
+
+    return replace(METHODS["lora" if gradient else "probe"], fit=fit)
+
+
+def test_gradient_method_takes_loading_and_every_text_of_every_epoch_and_fit(clock: Clock, task: Task) -> None:
+    seconds = estimate_seconds(stepping(clock, gradient=True), task, SETUP, fits=5, seeds=2)
+    texts = len(task.train) + len(task.validation) / 3
+    expected = 5 * (LOADING + 3 * texts * SECONDS_PER_TEXT) + 2 * len(task.test) / 3 * SECONDS_PER_TEXT
+    assert seconds == pytest.approx(expected)
+
+
+def test_method_that_only_reads_takes_loading_and_every_text_once(clock: Clock, task: Task) -> None:
+    seconds = estimate_seconds(stepping(clock, gradient=False), task, SETUP, fits=1, seeds=1)
+    texts = len(task.train) + len(task.validation) + len(task.test)
+    assert seconds == pytest.approx(LOADING + texts * SECONDS_PER_TEXT)
+
+
+def test_method_without_steps_is_timed_again_without_its_imports(clock: Clock, task: Task) -> None:
+    calls: list[int] = []
+
+    def fit(task: Task, setup: Setup, **more: object) -> None:
+        calls.append(len(task.train) + len(task.validation))
+        clock.now += 0.01 * calls[-1] + (30 if len(calls) == 1 else 0)
+
+    seconds = estimate_seconds(replace(METHODS["tfidf"], fit=fit), task, SETUP, fits=1, seeds=1)
+    assert seconds == pytest.approx(0.01 * (len(task.train) + len(task.validation) + len(task.test)))
+
+
+@pytest.mark.parametrize("name", ["majority", "tfidf", "probe", "lora", "full"])
+def test_every_method_can_be_estimated(name: str, task: Task, tiny_base: Path) -> None:
+    budget = Budget(epochs=50, batch_size=BATCH, max_length=24, precision="fp32")
+    assert estimate_seconds(METHODS[name], task, Setup(model=str(tiny_base), budget=budget), fits=1, seeds=1) > 0
+
+
+def test_sample_is_a_few_batches_with_every_label(task: Task) -> None:
+    seen: list[Task] = []
+
+    def fit(task: Task, setup: Setup, **more: object) -> None:
+        seen.append(task)
+
+    estimate_seconds(replace(METHODS["tfidf"], fit=fit), task, SETUP, fits=1, seeds=1)
+    assert len(seen[0].train) <= 4 * BATCH + len(task.label_names)
+    assert set(seen[0].train.labels) == set(task.train.labels)

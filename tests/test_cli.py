@@ -348,14 +348,24 @@ def test_a_closed_standard_input_is_told(finished, refusal, monkeypatch):
 def test_a_broken_file_of_a_run_is_named_before_anything_is_written(finished, tiny_file, small, refusal, file, content):
     (finished / file).write_bytes(content)
     assert file in refusal(
-        "compare", tiny_file, *small, "--methods", "majority,tfidf", "--seeds", "2", "--out", finished
+        "compare", tiny_file, *small, "--methods", "majority,tfidf,lora", "--seeds", "2", "--out", finished
     )
 
 
 def test_broken_predictions_are_named_with_the_remedy(finished, tiny_file, small, capsys):
     path = finished / "predictions" / "tfidf.0.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    tokens = ["compare", str(tiny_file), *small, "--methods", "majority,tfidf", "--seeds", "2", "--out", str(finished)]
+    tokens = [
+        "compare",
+        str(tiny_file),
+        *small,
+        "--methods",
+        "majority,tfidf,lora",
+        "--seeds",
+        "2",
+        "--out",
+        str(finished),
+    ]
     assert main(tokens) == 2
     assert "tfidf.0.parquet cannot be read; delete it" in capsys.readouterr().err
     path.unlink()
@@ -449,7 +459,15 @@ def test_a_changed_configuration_is_refused_with_the_keys_that_differ(finished, 
 
 
 def test_other_data_is_refused_and_the_same_data_elsewhere_is_not(finished, tiny_file, here, write, refusal):
-    again = ["compare", "--config", str(finished / "run.toml"), "--out", str(finished), "--methods", "majority"]
+    again = [
+        "compare",
+        "--config",
+        str(finished / "run.toml"),
+        "--out",
+        str(finished),
+        "--methods",
+        "majority,tfidf,lora",
+    ]
     assert "other texts or labels in: train, validation, test" in refusal(*again, "--data", write())
     moved = shutil.copy(tiny_file, here / "moved.csv")
     assert main([*again, "--data", str(moved)]) == 0
@@ -594,7 +612,7 @@ def test_predict_of_no_lines_prints_the_header_alone(finished, capsys, monkeypat
 def test_predict_writes_jsonl_and_to_a_file(finished, write, here, capsys):
     texts = write("lovely\n\nrude\n", "texts.txt")
     assert main(["predict", str(finished), str(texts), "--jsonl", "--out", "new folder/labelled.jsonl"]) == 0
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "tfidf labelled 3 texts: new folder/labelled.jsonl\n"
     rows = [json.loads(line) for line in (here / "new folder" / "labelled.jsonl").read_text().splitlines()]
     assert [row["text"] for row in rows] == ["lovely", "", "rude"]
     assert set(rows[0]) == {"text", "label", "p_good", "p_bad"}
@@ -607,7 +625,7 @@ def test_a_file_that_breaks_half_way_leaves_the_old_predictions(finished, write,
     assert main(["predict", str(finished), str(texts), "--out", "labelled.csv"]) == 2
     assert "line 1101" in capsys.readouterr().err
     assert (here / "labelled.csv").read_text() == "old"
-    assert not list(here.glob(".*.part"))
+    assert not list(here.glob(".labelled*"))
 
 
 def test_train_then_predict(tiny_file, small, here, write, capsys):

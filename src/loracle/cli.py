@@ -221,7 +221,9 @@ def predict(
     source = _find_texts(texts)
     _check_output(out, source)
     classifier = api.load_model(folder)
-    write_predictions(classifier, read_texts(source, text_column=text_column), out=out, jsonl=jsonl)
+    written = write_predictions(classifier, read_texts(source, text_column=text_column), out=out, jsonl=jsonl)
+    if out is not None:
+        _console().print(f"{classifier.method} labelled {written:,} texts: {out}", soft_wrap=True)
     return 0
 
 

@@ -186,7 +186,7 @@ def test_margin_of_zero_asks_for_a_better_method():
     labels, made = exactly(1000, {"lora": 100, "full": 100}, [48, 100])
     undecided = decide(labels, made, margin=0)[1]
     assert (undecided.kind, undecided.texts_needed) == ("undecided", None)
-    assert "cannot tell lora and full apart: it detects" in undecided.sentence
+    assert "cannot tell lora and full apart: between these it detects" in undecided.sentence
     assert "without a margin no number of test texts settles it" in undecided.sentence
     labels, made = exactly(1000, {"lora": 200, "full": 100}, [48, 100])
     assert decide(labels, made, margin=0)[1].method == "full"

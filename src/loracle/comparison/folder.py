@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from loracle.data.task import Task
 
 EXTENDABLE = ("methods", "seeds", "margin", "cost_texts")
-"""Keys that a continued run may change: they add runs, or only read those that are finished; seeds may only grow."""
+"""Keys that a continued run may change, since what is finished stays as it is; methods and seeds may only grow."""
 HASHED = ("data", "test")
 """Keys that name a file: what was in it is what must be the same, so the hashes of the splits are compared."""
 
@@ -139,6 +139,8 @@ class RunFolder:
         keys = sorted({*stored, *given} - {*EXTENDABLE, *HASHED})
         if given["seeds"] < stored.get("seeds", 0):  # the kept models may be those of the seeds left out
             keys = ["seeds", *keys]
+        if not set(given["methods"]) >= set(stored.get("methods", ())):  # or the verdict that of a method left out
+            keys = ["methods", *keys]
         differing = [
             f"{key} {stored.get(key)!r} -> {given.get(key)!r}" for key in keys if stored.get(key) != given.get(key)
         ]

@@ -76,7 +76,7 @@ def _equal_for_all(setup: Setup) -> list[str]:
         "The same splits; the test split is predicted once per method and seed, after all choices on validation.",
         f"Each gradient method tries {budget.learning_rates} learning rates of its own grid with the first seed; "
         "the best on validation serves all seeds.",
-        f"At most {budget.epochs} epochs, batches of {budget.batch_size} texts of similar length, "
+        f"Epochs: {budget.epochs} at most; batches of {budget.batch_size} texts of similar length, "
         f"{budget.max_length} tokens, the same examples in the same order for the same seed, {dropout}.",
         "The epoch that is best on validation is kept.",
         "Seeds are set before the head and the adapter are initialised; the head is counted.",
@@ -92,7 +92,7 @@ def _differences(task: Task, methods: Sequence[Method], setup: Setup) -> list[st
     return [
         f"{', '.join(names)} read the first {length} tokens of a text, which cuts {share:.0%} of the test texts; "
         "the other methods read whole texts.",
-        "On disk, full is a whole model; lora and probe are what was trained, and need the base model besides.",
+        "On disk, a fully fine-tuned model is whole; an adapter or a probe needs the base model besides.",
     ]
 
 

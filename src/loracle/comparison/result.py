@@ -82,7 +82,7 @@ class Verdict:
     """What to ship. `kind` is 'cheapest', 'tie' or 'undecided'."""
 
     kind: str
-    method: str  # the one to ship; for 'undecided' the cheapest that was not shown to be worse than the best
+    method: str  # the one to ship; for 'undecided' the cheapest not shown to be worse than the best
     among: tuple[str, ...]  # not worse (cheapest), of equal cost too (tie), not told apart (undecided); by cost
     best: str  # highest on the deciding metric
     metric: str

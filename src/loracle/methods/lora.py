@@ -25,8 +25,9 @@ def prepare_lora(base: Base, setup: Setup) -> None:
 
 def _save(base: Base, folder: Path) -> None:
     from loracle.lora.peft_format import save_adapter
+    from loracle.models.loading import hub_name
 
-    save_adapter(base.network, folder, base_name=base.name)
+    save_adapter(base.network, folder, base_name=hub_name(base.name))
 
 
 def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from loracle.errors import ModelError
+from loracle.errors import ConfigError, ModelError
 from loracle.files import load_json, save_json, whole_folder
 from loracle.lora.config import LoRAConfig
 from loracle.models.counting import Counts
@@ -62,17 +62,21 @@ class Classifier:
 
     method: str
     label_names: tuple[str, ...]
-    scorer: Scorer
+    scorer: Scorer = field(repr=False)
     counts: Counts
 
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
         """Return class probabilities, float32 (texts, classes), columns in the order of `label_names`."""
+        if isinstance(texts, str):
+            raise ConfigError("texts is one string; give a list of texts")
         if not len(texts):
             return np.empty((0, len(self.label_names)), np.float32)
         return self.scorer.predict_proba(list(texts), on_step)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
-        """Return the most probable label of each text."""
+        """Return the most probable label of each text; raises ConfigError for a bare string."""
+        if isinstance(texts, str):
+            raise ConfigError("texts is one string; give a list of texts")
         labels: list[str] = []
         for start in range(0, len(texts), _PREDICTED_AT_ONCE):
             probabilities = self.predict_proba(texts[start : start + _PREDICTED_AT_ONCE])

@@ -23,6 +23,7 @@ def find_methods(names: Sequence[str]) -> tuple[Method, ...]:
     >>> [method.name for method in find_methods(["tfidf,probe", "lora"])]
     ['tfidf', 'probe', 'lora']
     """
+    names = [names] if isinstance(names, str) else names
     names = [name.strip() for given in names for name in given.split(",")]
     for name in names:
         if name not in METHODS:

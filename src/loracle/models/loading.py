@@ -68,6 +68,11 @@ def name_base(name: str) -> str:
     return str(path.resolve()) if name != MINILM and path.is_dir() else name
 
 
+def hub_name(name: str) -> str:
+    """Return the name by which other libraries find a base model: the Hub's for `minilm`, any other as it is."""
+    return _MINILM_ON_HUB if name == MINILM else name
+
+
 def load_base(name: str, label_names: Sequence[str], *, attention: str = "sdpa") -> Base:
     """Load a base model with a new, randomly initialised head for the labels, in float32.
 

@@ -111,7 +111,7 @@ def detection_finding(comparison: Comparison) -> str:
     if verdict is None or not math.isfinite(verdict.smallest_detectable_difference):
         return ""
     text = (
-        "The smallest difference that this test set can show is "
+        "The smallest difference that this test set can show between the methods in question is "
         f"{figures.distance(verdict.metric, verdict.smallest_detectable_difference)}."
     )
     if verdict.texts_needed:
@@ -229,7 +229,7 @@ def _chose_the_edge(comparison: Comparison, method: str) -> bool:
     tried = selection.tries(comparison, method)
     chosen = selection.chosen_try(comparison, method)
     values = [value for entry in tried if math.isfinite(value := figures.number(entry.get("value")))]
-    if chosen is None or len(values) < 2:
+    if chosen is None or len(values) < 3:  # a grid of two has only edges
         return False
     return figures.number(tried[chosen].get("value")) in (min(values), max(values))
 

@@ -8,7 +8,7 @@ help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 demo: $(INSTALLED)  ## compare five methods on the embedded data with the embedded base model
-	$(BIN)/loracle compare --epochs 5 --learning-rates 2 --out runs/demo
+	$(BIN)/loracle compare --epochs 4 --learning-rates 2 --out runs/demo
 	@echo "Open runs/demo/report.html in a browser."
 
 test: $(INSTALLED)  ## run all tests

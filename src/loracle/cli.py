@@ -246,7 +246,7 @@ def report(run: Path) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    # Waiting threads sleep instead of spinning: 0.85 of the speed on an idle machine, twice the speed on a busy one.
+    # Waiting threads sleep instead of spinning, which stalls every step where another program takes a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -14,7 +14,9 @@ from loracle.data.loading import load_task
 from loracle.errors import ConfigError, ModelError, RunError
 from loracle.lora.config import LoRAConfig
 from loracle.methods.method import MANIFEST, Classifier, Method, Setup
-from loracle.methods.registry import find_methods, load_classifier
+from loracle.methods.registry import METHODS, find_methods, load_classifier
+from loracle.models.networks import NetworkConfig
+from loracle.prompting.config import LLMConfig
 from loracle.reporting import write_report
 from loracle.training.budget import Budget
 
@@ -39,6 +41,8 @@ def compare(
     cost_texts: int = 100_000,
     budget: Budget | None = None,
     lora: LoRAConfig | None = None,
+    networks: NetworkConfig | None = None,
+    llm: LLMConfig | None = None,
     out: str | Path | None = None,
     watch: Watch | None = None,
 ) -> Comparison:
@@ -54,7 +58,7 @@ def compare(
     >>> run.verdict.method
     'tfidf'
     """
-    setup = Setup(model=model, budget=budget or Budget(), lora=lora or LoRAConfig())
+    setup = _setup(model, budget, lora, networks, llm)
     plan = Plan(seeds=seeds, margin=margin, cost_texts=cost_texts)
     folder = Path(out) if out is not None else default_folder(task)
     comparison = running.run(task, find_methods(methods), setup, plan, folder=folder, watch=watch)
@@ -71,6 +75,8 @@ def train(
     seed: int = 0,
     budget: Budget | None = None,
     lora: LoRAConfig | None = None,
+    networks: NetworkConfig | None = None,
+    llm: LLMConfig | None = None,
     on_step: OnStep | None = None,
 ) -> Found:
     """Fit one method with one seed, and return the fit with what it cost; the test split is not touched.
@@ -83,20 +89,38 @@ def train(
     ['debt collection']
     """
     chosen = find_method(method)
-    setup = Setup(model=model, budget=budget or Budget(), lora=lora or LoRAConfig())
+    setup = _setup(model, budget, lora, networks, llm)
     if not 0 <= seed < _SEEDS:
         raise ConfigError(f"seed is {seed}; allowed: a whole number from 0 to {_SEEDS - 1}")
     if learning_rate is not None and not chosen.by_gradient:
         raise ConfigError(f"method {method!r} has no learning rate; leave --learning-rate out")
+    if chosen.check:
+        chosen.check(task, setup)
     rates = (learning_rate,) if learning_rate is not None else learning_rates_to_try(chosen, setup)
     return search(chosen, task, setup, seed=seed, learning_rates=rates, on_step=on_step)
+
+
+def _setup(
+    model: str,
+    budget: Budget | None,
+    lora: LoRAConfig | None,
+    networks: NetworkConfig | None,
+    llm: LLMConfig | None,
+) -> Setup:
+    return Setup(
+        model=model,
+        budget=budget or Budget(),
+        lora=lora or LoRAConfig(),
+        networks=networks or NetworkConfig(),
+        llm=llm or LLMConfig(),
+    )
 
 
 def find_method(name: str) -> Method:
     """Return the one method of this name; raises ConfigError where it names none, or several."""
     chosen = find_methods([name])
     if len(chosen) > 1:
-        raise ConfigError(f"method is {name!r}; allowed: one of {', '.join(DEFAULT_METHODS)} (`compare` takes several)")
+        raise ConfigError(f"method is {name!r}; allowed: one of {', '.join(METHODS)} (`compare` takes several)")
     return chosen[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from loracle.comparison.searching import Found
     from loracle.data.task import Task
     from loracle.methods.method import Method, Setup
+
+
+def refuse(message: str, *, code: int = 2) -> int:
+    """Print one line on standard error that says what is wrong; return the exit code."""
+    print(f"loracle: {' '.join(message.split())}", file=sys.stderr)
+    return code
 
 
 def print_task(task: Task, console: Console) -> None:

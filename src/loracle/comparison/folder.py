@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from loracle.data.task import Task
 
-EXTENDABLE = ("methods", "seeds", "margin", "cost_texts")
-"""Keys that a continued run may change, since what is finished stays as it is; methods and seeds may only grow."""
+EXTENDABLE = ("methods", "seeds", "margin", "cost_texts", "llm_concurrency", "llm_budget", "llm_cache")
+"""Keys that a continued run may change, since they do not touch what is finished; methods and seeds may only grow."""
 HASHED = ("data", "test")
 """Keys that name a file: what was in it is what must be the same, so the hashes of the splits are compared."""
 

@@ -43,10 +43,7 @@ def resolve_configuration(task: Task, methods: Sequence[Method], setup: Setup, p
     return {
         **task.options,
         "methods": [method.name for method in methods],
-        "model": setup.model,
-        **asdict(setup.budget),
-        **asdict(setup.lora),
-        "targets": list(setup.lora.targets),
+        **setup.options(),
         **asdict(plan),
     }
 
@@ -82,10 +79,13 @@ def run(
     return comparison
 
 
-def check_folder(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path) -> None:
-    """Raise RunError or FileError where `run` would not take the folder; nothing is written."""
+def check_run(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path) -> None:
+    """Raise where `run` would not take the folder, or a method cannot work; nothing is written or spent."""
     configuration = resolve_configuration(task, methods, _resolve_precision(setup), plan)
     RunFolder(folder).check(configuration, _hashes(task))
+    for method in methods:
+        if method.check and unfinished_seeds(method, plan, folder):
+            method.check(task, setup)
 
 
 def unfinished_seeds(method: Method, plan: Plan, folder: Path) -> Sequence[int]:
@@ -218,7 +218,7 @@ def _failure(run: Run, setup: Setup, error: str) -> Result:
 
 
 def _configuration(setup: Setup) -> Mapping[str, Any]:
-    return {"model": setup.model, "budget": asdict(setup.budget), "lora": asdict(setup.lora)}
+    return setup.options()
 
 
 def _hashes(task: Task) -> dict[str, str]:

@@ -14,6 +14,8 @@ from loracle.files import load_json, save_json, whole_folder
 from loracle.lora.config import LoRAConfig
 from loracle.models.counting import Counts
 from loracle.models.loading import name_base
+from loracle.models.networks import NetworkConfig
+from loracle.prompting.config import LLMConfig
 from loracle.training.budget import Budget
 
 if TYPE_CHECKING:
@@ -28,14 +30,23 @@ _PREDICTED_AT_ONCE = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What all methods of a comparison share besides the data: the base model, the budget, LoRA's shape."""
+    """What all methods of a comparison share besides the data: base model, budget, LoRA's shape, sizes, the LLM."""
 
     model: str = "minilm"
     budget: Budget = field(default_factory=Budget)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    llm: LLMConfig = field(default_factory=LLMConfig)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", name_base(self.model))
+
+    def options(self) -> dict[str, Any]:
+        """Return every option as one flat mapping, spelled as the flags and the keys of a TOML file are."""
+        parts = (self.budget, self.lora, self.networks, self.llm)
+        options = {key: value for part in parts for key, value in asdict(part).items()}
+        plain = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+        return {"model": self.model, **plain, "targets": list(self.lora.targets)}
 
 
 class Scorer(Protocol):
@@ -129,7 +140,8 @@ class Fit(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient;
-    `reads_base` says whether texts go through the base model, cut to its length.
+    `reads_base` says whether texts go through the base model, cut to its length; `remote` whether another machine
+    answers, which may cost money. `check` raises where the method cannot work, before anything is spent.
 
     A method without learning rates is deterministic here, so one seed says all.
     """
@@ -140,6 +152,8 @@ class Method:
     load: Callable[[Path], Scorer]
     learning_rates: tuple[float, ...] = ()
     reads_base: bool = False
+    remote: bool = False
+    check: Callable[[Task, Setup], None] | None = None
 
     @property
     def by_gradient(self) -> bool:

@@ -16,18 +16,26 @@ from loracle.models.counting import Counts
 
 METHODS: Mapping[str, Method] = {method.name: method for method in (MAJORITY, TFIDF, PROBE, LORA, FULL)}
 
+_GROUPS = {
+    "all": tuple(METHODS),
+    "all-local": tuple(name for name, method in METHODS.items() if not method.remote),
+}
+
 
 def find_methods(names: Sequence[str]) -> tuple[Method, ...]:
     """Return the methods of these names, in this order; raises ConfigError for an unknown or a doubled one.
+
+    `all` stands for every method, `all-local` for those that run on this machine.
 
     >>> [method.name for method in find_methods(["tfidf,probe", "lora"])]
     ['tfidf', 'probe', 'lora']
     """
     names = [names] if isinstance(names, str) else names
     names = [name.strip() for given in names for name in given.split(",")]
+    names = [name for given in names for name in _GROUPS.get(given, (given,))]
     for name in names:
         if name not in METHODS:
-            raise unknown("method", name, METHODS)
+            raise unknown("method", name, [*METHODS, *_GROUPS])
         if names.count(name) > 1:
             raise ConfigError(f"method {name!r} is named twice")
     if not names:

@@ -1,0 +1,69 @@
+"""What several commands share: the options that name the data, and where they print."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from loracle import printing
+from loracle.comparison.plan import Plan
+from loracle.lora.config import LoRAConfig
+from loracle.models.networks import NetworkConfig
+from loracle.prompting.config import LLMConfig
+from loracle.training.budget import Budget
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from loracle.data.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFlags:
+    """How to read the data."""
+
+    text_column: str | None = None
+    """Column with the texts; guessed where there is one sensible choice."""
+    label_column: str | None = None
+    """Column with the labels; guessed where there is one sensible choice."""
+    test: Path | None = None
+    """File with the test split; made from DATA where neither has one."""
+    max_train: int | None = None
+    """Use at most so many training texts, stratified."""
+    max_test: int | None = None
+    """Use at most so many test texts, stratified."""
+    strict: bool = False
+    """Refuse rows without text or label, instead of dropping and counting them."""
+    drop_rare: bool = False
+    """Drop labels with too few texts for the splits, instead of refusing the data."""
+    split_seed: int = 0
+    """Seed of the splits that are made, and of stratified samples."""
+
+
+DATA, PLAN, BUDGET, LORA, NETWORKS, LLM = DataFlags(), Plan(), Budget(), LoRAConfig(), NetworkConfig(), LLMConfig()
+
+Data = Annotated[DataFlags, Parameter(name="*", group="Data")]
+Decision = Annotated[Plan, Parameter(name="*", group="Decision")]
+Training = Annotated[Budget, Parameter(name="*", group="Training")]
+LoRA = Annotated[LoRAConfig, Parameter(name="*", group="LoRA")]
+Networks = Annotated[NetworkConfig, Parameter(name="*", group="Methods partial, scratch and lstm")]
+LLMs = Annotated[LLMConfig, Parameter(name="*", group="Methods llm and llm-few")]
+
+
+def open_console() -> Console:
+    """Return the console that commands print to: no colours of its own making, no markup."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def read_task(data: str | None, flags: DataFlags, console: Console) -> Task:
+    """Load the task that the flags describe, and say what was found."""
+    from loracle.data.loading import load_task
+
+    task = load_task(data, **asdict(flags))
+    printing.print_task(task, console)
+    return task

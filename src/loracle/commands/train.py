@@ -1,0 +1,86 @@
+"""`loracle train`: one method, one seed, saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from loracle import printing
+from loracle.commands.flags import (
+    BUDGET,
+    DATA,
+    LLM,
+    LORA,
+    NETWORKS,
+    Data,
+    LLMs,
+    LoRA,
+    Networks,
+    Training,
+    open_console,
+    read_task,
+)
+from loracle.files import check_writable
+
+
+def train(
+    data: str | None = None,
+    *,
+    out: Path,
+    method: str = "lora",
+    model: str = "minilm",
+    learning_rate: float | None = None,
+    seed: int = 0,
+    config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
+    flags: Data = DATA,
+    budget: Training = BUDGET,
+    lora: LoRA = LORA,
+    networks: Networks = NETWORKS,
+    llm: LLMs = LLM,
+) -> int:
+    """Train one method with one seed and save it; its test score is printed with an interval.
+
+    Example: loracle train reviews.csv --method lora --out models/reviews
+
+    Parameters
+    ----------
+    data
+        As for compare; the embedded data if left out.
+    out
+        Folder to save the classifier in; it must be new or hold one that Loracle saved.
+    method
+        One of: majority, tfidf, probe, lora, full.
+    model
+        Base model: minilm, a local folder, or a Hub name.
+    learning_rate
+        The one to use; without it several are tried on the validation split.
+    seed
+        Seed of the head, the adapter and the order of the texts.
+    config
+        TOML file with any of these options; a flag wins over the file.
+    """
+    from loracle import api
+    from loracle.comparison.watching import training_progress
+
+    console = open_console()
+    api.find_method(method)
+    _check_model_folder(out)
+    task = read_task(data, flags, console)
+    try:
+        texts = (1 if learning_rate else budget.learning_rates) * budget.epochs * len(task.train)
+        with training_progress(console, method, texts=texts) as on_step:
+            options: dict[str, Any] = {"budget": budget, "lora": lora, "networks": networks, "llm": llm}
+            chosen: dict[str, Any] = {"method": method, "model": model, "learning_rate": learning_rate, "seed": seed}
+            found = api.train(task, **chosen, **options, on_step=on_step)
+    except (MemoryError, RuntimeError) as error:  # torch has no class of its own for what does not fit in memory
+        return printing.refuse(f"{method} failed: {type(error).__name__}: {error}", code=1)
+    found.fitted.classifier.save(out)
+    printing.print_found(found, task, out, console)
+    return 0
+
+
+def _check_model_folder(folder: Path) -> None:
+    from loracle.methods.method import check_replaceable
+
+    check_replaceable(folder)
+    check_writable(folder)

@@ -130,3 +130,39 @@ def test_intervals_of_all_metrics_hold_their_values(scored):
 def test_equal_scores_are_told_apart_by_the_loss():
     better, worse = {"accuracy": 0.9, "log_loss": 0.2}, {"accuracy": 0.9, "log_loss": 0.3}
     assert metrics.preference(better, "accuracy") > metrics.preference(worse, "accuracy")
+
+
+@pytest.fixture
+def with_silence(scored):
+    """Bare answers of 400 texts, the first 40 without any."""
+    labels, probabilities = scored
+    answers = np.eye(5)[probabilities.argmax(axis=1)]
+    answers[:40] = 0
+    return labels, answers
+
+
+def test_text_without_answer_counts_as_wrong(with_silence):
+    labels, answers = with_silence
+    right = (answers.argmax(axis=1) == labels) & answers.any(axis=1)
+    assert metrics.accuracy(labels, answers) == right.mean()
+    predicted = np.where(answers.any(axis=1), answers.argmax(axis=1), 9)
+    expected = sk.f1_score(labels, predicted, labels=range(5), average="macro")
+    assert metrics.macro_f1(labels, answers) == pytest.approx(expected)
+    assert metrics.confusion(labels, answers).sum() == 360
+
+
+def test_bare_answers_have_no_log_loss_and_no_calibration(with_silence):
+    labels, answers = with_silence
+    assert set(metrics.measure(labels, answers)) == {"accuracy", "macro_f1", "mcc"}
+    intervals = metric_intervals(labels, answers[None], resamples=200)
+    assert set(intervals) == {"accuracy", "macro_f1", "mcc"}
+    for name, interval in intervals.items():
+        assert interval.value == pytest.approx(metrics.measure(labels, answers)[name])
+        assert interval.low < interval.value < interval.high
+
+
+def test_row_that_sums_to_neither_one_nor_zero_is_refused(with_silence):
+    labels, answers = with_silence
+    answers[3] = [0.5, 0, 0, 0, 0]
+    with pytest.raises(ValueError, match="or to 0"):
+        metrics.accuracy(labels, answers)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from loracle.comparison.result import Result, parse_result
 from loracle.errors import RunError
+from loracle.evaluation.metrics import predicted_classes
 from loracle.files import check_writable, load_json, save_json, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class RunFolder:
         columns = {
             "id": task.test.ids,
             "label": [names[index] for index in task.test.labels],
-            "predicted": [names[index] for index in probabilities.argmax(axis=1)],
+            "predicted": [names[index] if index >= 0 else None for index in predicted_classes(probabilities)],
         }
         columns |= {f"p_{name}": probabilities[:, index] for index, name in enumerate(names)}
         buffer = io.BytesIO()

@@ -9,7 +9,7 @@ import numpy as np
 
 from loracle.comparison.deciding import Candidate, decide
 from loracle.comparison.result import Comparison, Pair, Result, Summary, Verdict
-from loracle.evaluation.metrics import confusion, per_class, preference
+from loracle.evaluation.metrics import confusion, per_class, predicted_classes, preference
 from loracle.evaluation.statistics import metric_intervals
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _candidates(summaries: Sequence[Summary], probabilities: Mapping[str, np.nda
     return [
         Candidate(
             method=summary.method,
-            predicted=probabilities[summary.method].argmax(axis=2),
+            predicted=predicted_classes(probabilities[summary.method]),
             cost_seconds=summary.cost_seconds,
         )
         for summary in summaries

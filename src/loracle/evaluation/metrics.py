@@ -1,7 +1,8 @@
 """How good one set of predicted probabilities is.
 
-`labels` are int (n,), in 0 .. classes - 1; `probabilities` are float (n, classes), rows summing to 1.
-The predicted class is the one with the highest probability. scikit-learn does the arithmetic where it has it.
+`labels` are int (n,), in 0 .. classes - 1; `probabilities` are float (n, classes), rows summing to 1. The predicted
+class is the one with the highest probability. A row of zeros is a text without an answer: it has no predicted class,
+and is wrong. scikit-learn does the arithmetic where it has it.
 """
 
 from __future__ import annotations
@@ -15,22 +16,46 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 CALIBRATION_BINS = 15
+NO_ANSWER = -1
+"""The predicted class of a text without an answer."""
 
 
 def measure(labels: Array, probabilities: Array) -> dict[str, float]:
-    """Return accuracy, macro_f1, mcc, log_loss and ece; raises ValueError as each of them does."""
-    return {
+    """Return accuracy, macro_f1, mcc, log_loss and ece; raises ValueError as each of them does.
+
+    The last two are left out where there are answers only, and no probabilities: each cell 0 or 1.
+    """
+    measures = {
         "accuracy": accuracy(labels, probabilities),
         "macro_f1": macro_f1(labels, probabilities),
         "mcc": mcc(labels, probabilities),
-        "log_loss": log_loss(labels, probabilities),
-        "ece": calibration_error(labels, probabilities),
     }
+    if not are_answers(probabilities):
+        measures["log_loss"] = log_loss(labels, probabilities)
+        measures["ece"] = calibration_error(labels, probabilities)
+    return measures
+
+
+def predicted_classes(probabilities: Array) -> NDArray[np.int64]:
+    """Return the most probable class along the last axis, NO_ANSWER where the row is all zeros.
+
+    >>> predicted_classes(np.array([[0.2, 0.8], [0.0, 0.0]])).tolist()
+    [1, -1]
+    """
+    predicted: NDArray[np.int64] = np.where(
+        probabilities.any(axis=-1), probabilities.argmax(axis=-1), NO_ANSWER
+    ).astype(np.int64)
+    return predicted
+
+
+def are_answers(probabilities: Array) -> bool:
+    """Say whether these are bare answers, each cell 0 or 1, which have no log-loss and no calibration."""
+    return bool(np.isin(probabilities, (0, 1)).all())
 
 
 def preference(metrics: Mapping[str, float], metric: str) -> tuple[float, float]:
     """Order epochs, settings and seeds by a metric on the validation split; equal ones by the lower log-loss."""
-    return metrics[metric], -metrics["log_loss"]
+    return metrics[metric], -metrics.get("log_loss", 0.0)
 
 
 def accuracy(labels: Array, probabilities: Array) -> float:
@@ -40,7 +65,7 @@ def accuracy(labels: Array, probabilities: Array) -> float:
     0.5
     """
     labels, probabilities = checked(labels, probabilities)
-    return float(np.mean(probabilities.argmax(axis=1) == labels))
+    return float(np.mean(predicted_classes(probabilities) == labels))
 
 
 def macro_f1(labels: Array, probabilities: Array) -> float:
@@ -52,7 +77,7 @@ def macro_f1(labels: Array, probabilities: Array) -> float:
     from sklearn.metrics import f1_score
 
     labels, probabilities = checked(labels, probabilities)
-    predicted = probabilities.argmax(axis=1)
+    predicted = predicted_classes(probabilities)
     return float(f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0))
 
 
@@ -61,7 +86,7 @@ def mcc(labels: Array, probabilities: Array) -> float:
     from sklearn.metrics import matthews_corrcoef
 
     labels, probabilities = checked(labels, probabilities)
-    predicted = probabilities.argmax(axis=1)
+    predicted = predicted_classes(probabilities)
     if np.ptp(labels) == 0 or np.ptp(predicted) == 0:
         return 0.0  # as scikit-learn, but without its warning
     return float(matthews_corrcoef(labels, predicted))
@@ -78,7 +103,7 @@ def log_loss(labels: Array, probabilities: Array) -> float:
 def calibration_error(labels: Array, probabilities: Array, bins: int = CALIBRATION_BINS) -> float:
     """Return the expected calibration error over equal-width bins of the top probability (Guo et al. 2017)."""
     labels, probabilities = checked(labels, probabilities)
-    gap = probabilities.max(axis=1) - (probabilities.argmax(axis=1) == labels)
+    gap = probabilities.max(axis=1) - (predicted_classes(probabilities) == labels)
     sums = np.bincount(confidence_bins(probabilities, bins), weights=gap, minlength=bins)
     return float(np.abs(sums).sum() / len(labels))
 
@@ -89,7 +114,7 @@ def per_class(labels: Array, probabilities: Array) -> dict[int, dict[str, float]
 
     labels, probabilities = checked(labels, probabilities)
     classes = np.arange(probabilities.shape[1])
-    columns = precision_recall_fscore_support(labels, probabilities.argmax(axis=1), labels=classes, zero_division=0)
+    columns = precision_recall_fscore_support(labels, predicted_classes(probabilities), labels=classes, zero_division=0)
     names = ("precision", "recall", "f1", "support")
     return {
         int(index): dict(zip(names, map(float, row), strict=True))
@@ -98,10 +123,11 @@ def per_class(labels: Array, probabilities: Array) -> dict[int, dict[str, float]
 
 
 def confusion(labels: Array, probabilities: Array) -> NDArray[np.int64]:
-    """Return counts (classes, classes): rows are true classes, columns predicted ones."""
+    """Return counts (classes, classes): rows are true classes, columns predicted ones; no answer is in none."""
     labels, probabilities = checked(labels, probabilities)
-    classes = probabilities.shape[1]
-    cells = labels * classes + probabilities.argmax(axis=1)
+    classes, predicted = probabilities.shape[1], predicted_classes(probabilities)
+    answered = predicted != NO_ANSWER
+    cells = labels[answered] * classes + predicted[answered]
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -112,7 +138,7 @@ def confidence_bins(probabilities: Array, bins: int = CALIBRATION_BINS) -> NDArr
 
 
 def checked(labels: Array, probabilities: Array) -> tuple[Array, Array]:
-    """Return both as int64 and float64 with rows summing to 1; ValueError says what is wrong with them."""
+    """Return both as int64 and float64 with rows summing to 1 (or 0); ValueError says what is wrong with them."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
         raise ValueError(
@@ -121,8 +147,8 @@ def checked(labels: Array, probabilities: Array) -> tuple[Array, Array]:
     if not np.isfinite(probabilities).all():
         raise ValueError("probabilities hold NaN or infinity")
     sums = probabilities.sum(axis=1, keepdims=True)
-    if probabilities.min() < 0 or np.abs(sums - 1).max() > 1e-2:
-        raise ValueError("probabilities must be at least 0 and each row must sum to 1")
+    if probabilities.min() < 0 or (np.abs(sums - 1) > 1e-2)[sums != 0].any():
+        raise ValueError("probabilities must be at least 0 and each row must sum to 1, or to 0 for no answer")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= probabilities.shape[1]:
         raise ValueError(f"labels must be whole numbers from 0 to {probabilities.shape[1] - 1}")
-    return labels.astype(np.int64), probabilities / sums
+    return labels.astype(np.int64), probabilities / np.where(sums == 0, 1, sums)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loracle.evaluation.metrics import CALIBRATION_BINS, confidence_bins
+from loracle.evaluation.metrics import CALIBRATION_BINS, are_answers, confidence_bins, predicted_classes
 
 Floats = NDArray[np.float64]
 Array = NDArray[Any]
@@ -38,19 +38,23 @@ def resampled_statistic(statistic: Statistic, labels: Array, predicted: Array, *
 def resampled_measures(labels: Array, probabilities: Array, *, resamples: int, seed: int) -> dict[str, Floats]:
     """Return the metrics of `metrics.measure` but accuracy, each (resamples, runs).
 
-    `probabilities` are (runs, texts, classes), finite, rows summing to 1.
+    `probabilities` are (runs, texts, classes), finite, rows summing to 1, or to 0 for no answer.
     """
-    predicted, top = probabilities.argmax(axis=2), probabilities.max(axis=2)
+    predicted, top = predicted_classes(probabilities), probabilities.max(axis=2)
     counts = _Counts(labels, predicted)
     truth = probabilities[:, np.arange(len(labels)), labels]
     losses = -np.log(np.clip(truth, np.finfo(np.float64).eps, 1.0))
     gaps = _stacked(confidence_bins(probabilities), CALIBRATION_BINS, top - (predicted == labels))
     parts: dict[str, list[Floats]] = {"macro_f1": [], "mcc": [], "log_loss": [], "ece": []}
+    if are_answers(probabilities):
+        parts = {"macro_f1": [], "mcc": []}
     for weights in draw(len(labels), resamples, seed, counts.width):
         counted = counts(weights)
-        binned = (gaps @ weights).reshape(len(predicted), CALIBRATION_BINS, -1)
         parts["macro_f1"].append(_macro_f1(*counted))
         parts["mcc"].append(_mcc(*counted))
+        if "ece" not in parts:
+            continue
+        binned = (gaps @ weights).reshape(len(predicted), CALIBRATION_BINS, -1)
         parts["log_loss"].append((losses @ weights).T / len(labels))
         parts["ece"].append(np.abs(binned).sum(axis=1).T / len(labels))
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}

@@ -114,7 +114,7 @@ def metric_intervals(
     stacked = np.stack([metrics.checked(labels, run)[1] for run in probabilities])
     drawn = resampled_measures(labels, stacked, resamples=resamples, seed=seed)
     every = range(len(stacked))
-    accuracies = Runs.of(labels, stacked.argmax(axis=2)).contrast(every)
+    accuracies = Runs.of(labels, metrics.predicted_classes(stacked)).contrast(every)
     intervals = {"accuracy": _accuracy_interval(accuracies, len(stacked))}
     for name, replicates in drawn.items():
         pseudo = 0.0 if name in {"log_loss", "ece"} else 1.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from loracle.errors import ConfigError, ModelError
+from loracle.evaluation.metrics import predicted_classes
 from loracle.files import load_json, save_json, whole_folder
 from loracle.lora.config import LoRAConfig
 from loracle.models.counting import Counts
@@ -85,13 +86,16 @@ class Classifier:
         return self.scorer.predict_proba(list(texts), on_step)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
-        """Return the most probable label of each text; raises ConfigError for a bare string."""
+        """Return the most probable label of each text, "" where a remote model gave no usable answer.
+
+        Raises ConfigError for a bare string.
+        """
         if isinstance(texts, str):
             raise ConfigError("texts is one string; give a list of texts")
         labels: list[str] = []
         for start in range(0, len(texts), _PREDICTED_AT_ONCE):
             probabilities = self.predict_proba(texts[start : start + _PREDICTED_AT_ONCE])
-            labels += [self.label_names[index] for index in probabilities.argmax(axis=1)]
+            labels += [self.label_names[index] if index >= 0 else "" for index in predicted_classes(probabilities)]
         return labels
 
     def save(self, folder: str | Path) -> None:

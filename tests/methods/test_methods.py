@@ -12,8 +12,12 @@ from loracle.errors import ConfigError, LoracleError, ModelError
 from loracle.lora.config import LoRAConfig
 from loracle.methods.method import MANIFEST, Fitted, Setup
 from loracle.methods.registry import METHODS, find_methods, load_classifier
+from loracle.models.networks import NetworkConfig
 from loracle.training.budget import Budget
 
+RATES = {"scratch": 3e-3, "head": 3e-2}  # 5e-3 for the others
+ON_A_TAUGHT_BASE = ("head", "bitfit")  # from the first token of random weights nothing can be read
+LOCAL = [method.name for method in find_methods(["all-local"])]
 TEXTS = ["late parcel never answered", "", "lovely fast friendly shop", "late " * 300, "zzz qqq"]
 
 
@@ -32,19 +36,29 @@ def task(tiny_file: Path) -> Task:
 @pytest.fixture(scope="module")
 def setup(tiny_base: Path) -> Setup:
     budget = Budget(epochs=4, batch_size=8, max_length=32, precision="fp32")
-    return Setup(model=str(tiny_base), budget=budget, lora=LoRAConfig(targets=("all-linear",)))
+    sizes = NetworkConfig(
+        scratch_hidden=32, scratch_layers=2, scratch_heads=2, scratch_intermediate=48, lstm_embedding=16, lstm_hidden=16
+    )
+    return Setup(model=str(tiny_base), budget=budget, lora=LoRAConfig(targets=("all-linear",)), networks=sizes)
 
 
 @pytest.fixture(scope="module")
-def fitted(task: Task, setup: Setup) -> dict[str, Fitted]:
+def fitted(task: Task, setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fitted]:
     unread = replace(task, test=Forbidden("test", task.test.rows))
-    return {
-        name: method.fit(unread, setup, seed=0, learning_rate=5e-3 if method.by_gradient else None)
-        for name, method in METHODS.items()
-    }
+
+    def fit(name: str, setup: Setup) -> Fitted:
+        rate = RATES.get(name, 5e-3) if METHODS[name].by_gradient else None
+        return METHODS[name].fit(unread, setup, seed=0, learning_rate=rate)
+
+    found = {name: fit(name, setup) for name in LOCAL if name not in ON_A_TAUGHT_BASE}
+    base = found["full"].classifier.scorer.base
+    folder = tmp_path_factory.mktemp("taught")
+    base.network.bert.save_pretrained(folder)
+    base.tokenizer.save_pretrained(folder)
+    return found | {name: fit(name, replace(setup, model=str(folder))) for name in ON_A_TAUGHT_BASE}
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", LOCAL)
 def test_probabilities_are_float32_and_sum_to_one(fitted: dict[str, Fitted], name: str) -> None:
     probabilities = fitted[name].classifier.predict_proba(TEXTS)
     assert probabilities.shape == (len(TEXTS), 2)
@@ -52,7 +66,7 @@ def test_probabilities_are_float32_and_sum_to_one(fitted: dict[str, Fitted], nam
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", LOCAL)
 def test_saved_classifier_predicts_the_same_to_the_bit(fitted: dict[str, Fitted], name: str, tmp_path: Path) -> None:
     classifier = fitted[name].classifier
     classifier.save(tmp_path / "saved")
@@ -62,7 +76,7 @@ def test_saved_classifier_predicts_the_same_to_the_bit(fitted: dict[str, Fitted]
     assert loaded.counts == classifier.counts
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "majority"])
+@pytest.mark.parametrize("name", [name for name in LOCAL if name not in ("majority", "untrained")])
 def test_method_learns_what_the_words_say(fitted: dict[str, Fitted], task: Task, name: str) -> None:
     assert fitted[name].validation_metrics["accuracy"] >= 0.8
     predicted = fitted[name].classifier.predict(["rude broken nobody", "lovely fast thanks"])

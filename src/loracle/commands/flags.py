@@ -49,7 +49,7 @@ Data = Annotated[DataFlags, Parameter(name="*", group="Data")]
 Decision = Annotated[Plan, Parameter(name="*", group="Decision")]
 Training = Annotated[Budget, Parameter(name="*", group="Training")]
 LoRA = Annotated[LoRAConfig, Parameter(name="*", group="LoRA")]
-Networks = Annotated[NetworkConfig, Parameter(name="*", group="Methods partial, scratch and lstm")]
+Networks = Annotated[NetworkConfig, Parameter(name="*", group="Methods partial, scratch, lstm and untrained")]
 LLMs = Annotated[LLMConfig, Parameter(name="*", group="Methods llm and llm-few")]
 
 

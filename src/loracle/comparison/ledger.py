@@ -85,7 +85,7 @@ def _equal_for_all(setup: Setup) -> list[str]:
 
 
 def _differences(task: Task, methods: Sequence[Method], setup: Setup) -> list[str]:
-    names = [method.name for method in methods if method.reads_base]
+    names = [method.name for method in methods if method.cuts_texts]
     if not names:
         return []
     share, length = _share_cut(task, setup), setup.budget.max_length

@@ -1,11 +1,11 @@
-"""Fine-tuning by gradient. Full fine-tuning and LoRA differ in what `prepare` leaves trainable and in how they are
-saved; all else is this one file.
+"""Training by gradient. The methods differ in the network that they build, in what of it they leave trainable, and in
+how they save it; all else is this one file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 _FILE = "finetune.json"
 
 Prepare = Callable[["Base", Setup], None]
+Build = Callable[["Task", Setup, "ComputePath"], "Base"]
 SaveWeights = Callable[["Base", Path], None]
 LoadWeights = Callable[[Path, str, Sequence[str], str], "Base"]
 
 
 @dataclass(frozen=True)
 class NetworkScorer:
-    """A fine-tuned network; `save_weights` knows which of its weights are new."""
+    """A trained network; `save_weights` knows which of its weights are new."""
 
     base: Base
+    label_names: tuple[str, ...]
     max_length: int
     path: ComputePath
     save_weights: SaveWeights
@@ -49,14 +51,13 @@ class NetworkScorer:
         """Write the weights, the tokenizer, and what prediction needs to know."""
         self.save_weights(self.base, folder)
         self.base.tokenizer.save_pretrained(folder)
-        labels = [label for _, label in sorted(self.base.config.id2label.items())]
         save_json(
             folder / _FILE,
             {
                 "model": self.base.name,
                 "max_length": self.max_length,
                 "precision": self.path.precision,
-                "label_names": labels,
+                "label_names": self.label_names,
             },
         )
 
@@ -69,9 +70,30 @@ def finetuning(
     save_weights: SaveWeights,
     load_weights: LoadWeights,
 ) -> Method:
-    """Return the method that prepares the base network, then trains what is left trainable.
+    """Return the method that loads the base model, prepares it, and trains what `prepare` left trainable."""
 
-    `load_weights(folder, model, label_names, attention)` returns the base with the weights that `save_weights` wrote.
+    def build(task: Task, setup: Setup, path: ComputePath) -> Base:
+        from loracle.models.loading import check_max_length, load_base
+
+        base = load_base(setup.model, task.label_names, attention=path.attention)
+        check_max_length(base.tokenizer, base.config, setup.budget.max_length)
+        prepare(base, setup)
+        return base
+
+    return training(name, summary, learning_rates, build, save_weights, load_weights)
+
+
+def training(
+    name: str,
+    summary: str,
+    learning_rates: tuple[float, ...],
+    build: Build,
+    save_weights: SaveWeights,
+    load_weights: LoadWeights,
+) -> Method:
+    """Return the method that trains the network that `build` makes.
+
+    `load_weights(folder, model, label_names, attention)` returns it with the weights that `save_weights` wrote.
     """
 
     def fit(
@@ -83,23 +105,23 @@ def finetuning(
         on_step: OnStep | None = None,
     ) -> Fitted:
         rate = learning_rates[0] if learning_rate is None else learning_rate
-        return _fit(name, prepare, save_weights, task, setup, seed, rate, on_step)
+        return _fit(name, build, save_weights, task, setup, seed, rate, on_step)
 
     def load(folder: Path) -> NetworkScorer:
         from loracle.training.precision import choose_path_like
 
         saved = load_json(folder / _FILE, keys=("model", "max_length", "precision", "label_names"))
-        path = choose_path_like(saved["precision"])
-        base = load_weights(folder, saved["model"], saved["label_names"], path.attention)
+        path, labels = choose_path_like(saved["precision"]), tuple(saved["label_names"])
+        base = load_weights(folder, saved["model"], labels, path.attention)
         base.network.to(path.device).eval()
-        return NetworkScorer(base, saved["max_length"], path, save_weights)
+        return NetworkScorer(base, labels, saved["max_length"], path, save_weights)
 
-    return Method(name=name, summary=summary, learning_rates=learning_rates, fit=fit, load=load, reads_base=True)
+    return Method(name=name, summary=summary, learning_rates=learning_rates, fit=fit, load=load, cuts_texts=True)
 
 
 def _fit(
     name: str,
-    prepare: Prepare,
+    build: Build,
     save_weights: SaveWeights,
     task: Task,
     setup: Setup,
@@ -110,7 +132,6 @@ def _fit(
     import torch
 
     from loracle.models.counting import count_parameters
-    from loracle.models.loading import check_max_length, load_base
     from loracle.training import fitting
     from loracle.training.batching import tokenise
     from loracle.training.precision import choose_path
@@ -118,10 +139,8 @@ def _fit(
     if not learning_rate > 0:
         raise ConfigError(f"learning_rate is {learning_rate}; allowed: above 0")
     budget, path = setup.budget, choose_path(setup.budget.precision)
-    torch.manual_seed(seed)  # before the head and the adapter are initialised
-    base = load_base(setup.model, task.label_names, attention=path.attention)
-    check_max_length(base.tokenizer, base.config, budget.max_length)
-    prepare(base, setup)
+    torch.manual_seed(seed)  # before the head, the adapter or the whole network is initialised
+    base = build(task, setup, path)
     counts = count_parameters(base.network, base.head)
     train, validation = (
         tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels)
@@ -131,12 +150,12 @@ def _fit(
         base.network,
         train,
         validation,
-        budget,
+        budget if base.pretrained else replace(budget, base_dropout=True),  # a network of our own has its own dropout
         learning_rate=learning_rate,
         seed=seed,
         path=path,
         on_step=on_step,
     )
-    scorer = NetworkScorer(base, budget.max_length, path, save_weights)
+    scorer = NetworkScorer(base, task.label_names, budget.max_length, path, save_weights)
     classifier = Classifier(method=name, label_names=task.label_names, scorer=scorer, counts=counts)
     return Fitted(classifier=classifier, validation_metrics=history.best.metrics, history=history)

@@ -144,7 +144,7 @@ class Fit(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient;
-    `reads_base` says whether texts go through the base model, cut to its length; `remote` whether another machine
+    `cuts_texts` says whether only the first `max_length` tokens of a text are read; `remote` whether another machine
     answers, which may cost money. `check` raises where the method cannot work, before anything is spent.
 
     A method without learning rates is deterministic here, so one seed says all.
@@ -155,7 +155,7 @@ class Method:
     fit: Fit
     load: Callable[[Path], Scorer]
     learning_rates: tuple[float, ...] = ()
-    reads_base: bool = False
+    cuts_texts: bool = False
     remote: bool = False
     check: Callable[[Task, Setup], None] | None = None
 

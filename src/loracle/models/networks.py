@@ -1,4 +1,4 @@
-"""Sizes of the networks that Loracle builds itself, and how much of the base model `partial` freezes.
+"""Sizes of the networks that Loracle builds itself, and what `partial` and `untrained` do with the base model.
 
 Importing this does not import torch.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loracle.errors import ConfigError
+from loracle.errors import ConfigError, unknown
+
+UNTRAINED = ("auto", "sign", "names")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """What `partial`, `scratch` and `lstm` are made of."""
+    """What `partial`, `scratch`, `lstm` and `untrained` are made of."""
 
     frozen_layers: int | None = None
     """Layers that the method partial freezes, from the first; two thirds of them if left out."""
@@ -26,6 +28,8 @@ class NetworkConfig:
     """Attention heads of the method scratch."""
     scratch_intermediate: int = 512
     """Feed-forward units of the method scratch."""
+    scratch_dropout: float = 0.1
+    """Dropout of the method scratch."""
     lstm_words: int = 30_000
     """Words that the method lstm knows, the commonest of the training split."""
     lstm_embedding: int = 128
@@ -34,15 +38,21 @@ class NetworkConfig:
     """Units of each direction of the method lstm."""
     lstm_dropout: float = 0.3
     """Dropout of the method lstm, on vectors and on the text's summary."""
+    untrained: str = "auto"
+    """How the method untrained decides: sign (of the summed first vector, two labels only), names (closest label
+    name), or auto (sign for two labels)."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            least = 0 if name in ("frozen_layers", "train_embeddings", "lstm_dropout") else 1
-            if value is not None and value < least:
+            least = 0 if name in ("frozen_layers", "scratch_dropout", "lstm_dropout") else 1
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and value < least:
                 raise ConfigError(f"{name} is {value}; allowed: {least} or more")
         if self.scratch_hidden % self.scratch_heads:
             raise ConfigError(
                 f"scratch_hidden is {self.scratch_hidden}, which {self.scratch_heads} scratch_heads do not divide"
             )
-        if self.lstm_dropout >= 1:
-            raise ConfigError(f"lstm_dropout is {self.lstm_dropout}; allowed: a share from 0 to below 1")
+        for name in ("scratch_dropout", "lstm_dropout"):
+            if getattr(self, name) >= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; allowed: a share from 0 to below 1")
+        if self.untrained not in UNTRAINED:
+            raise unknown("untrained", self.untrained, UNTRAINED)

@@ -1,0 +1,86 @@
+"""The frozen base model as a feature extractor: what `probe` and `untrained` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerBase
+
+    from loracle.training.fitting import OnStep
+    from loracle.training.precision import ComputePath
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A frozen base model that turns texts into vectors."""
+
+    model: str
+    max_length: int
+    network: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    path: ComputePath
+
+    def features(
+        self, texts: Sequence[str], on_step: OnStep | None = None, *, pool: Literal["mean", "first"] = "mean"
+    ) -> np.ndarray:
+        """Return the last layer's mean over each text's tokens, or its first token; float32 (texts, hidden)."""
+        import torch
+
+        from loracle.training.batching import map_batches, tokenise
+        from loracle.training.fitting import SCORING_BATCH
+
+        @torch.inference_mode()
+        def compute(ids: Tensor, mask: Tensor) -> Tensor:
+            with self.path.autocast():
+                hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+            if on_step:
+                on_step(len(ids), None)
+            if pool == "first":
+                first: Tensor = hidden[:, 0]
+                return first
+            weights = mask.unsqueeze(-1).float()
+            mean: Tensor = (hidden * weights).sum(1) / weights.sum(1)
+            return mean
+
+        tokens = tokenise(self.tokenizer, texts, self.max_length)
+        return map_batches(tokens, SCORING_BATCH, compute, device=self.path.device)
+
+    def count_parameters(self) -> int:
+        """Return the parameters of the base model."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `load_extractor` needs to make the same one again."""
+        return {"model": self.model, "max_length": self.max_length, "precision": self.path.precision}
+
+
+def load_extractor(model: str, max_length: int, precision: str) -> Extractor:
+    """Load a frozen base model for a budget's precision.
+
+    Raises ModelError where the model cannot be loaded, ConfigError where it does not read so many tokens.
+    """
+    from loracle.training.precision import choose_path
+
+    return _load(model, max_length, choose_path(precision))
+
+
+def load_saved_extractor(saved: Mapping[str, Any]) -> Extractor:
+    """Load the extractor that gave this `to_json`; raises as `load_extractor`."""
+    from loracle.training.precision import choose_path_like
+
+    return _load(saved["model"], saved["max_length"], choose_path_like(saved["precision"]))
+
+
+def _load(model: str, max_length: int, path: ComputePath) -> Extractor:
+    from loracle.models.loading import check_max_length, load_encoder, load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    network = load_encoder(model, attention=path.attention).to(path.device)
+    check_max_length(tokenizer, network.config, max_length)
+    return Extractor(model, max_length, network, tokenizer, path)

@@ -1,0 +1,107 @@
+"""The base model without any training, so that a reader sees what training gives.
+
+For two labels the sign of the summed vector of the first token decides, which is chance by construction. For more, or
+on request, a text gets the label whose name is closest to it: zero-shot classification by similarity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loracle.errors import ConfigError
+from loracle.evaluation.metrics import measure
+from loracle.files import load_json, save_json
+from loracle.methods.extraction import Extractor, load_extractor, load_saved_extractor
+from loracle.methods.method import Classifier, Fitted, Method, Setup
+from loracle.models.counting import Counts
+
+if TYPE_CHECKING:
+    from loracle.data.task import Task
+    from loracle.training.fitting import OnStep
+
+_FILE = "untrained.json"
+_SCALE = 20.0  # of a cosine before softmax, as sentence-transformers trains them
+
+
+@dataclass(frozen=True)
+class UntrainedScorer:
+    """A base model, and how it decides: by `sign`, or by the closest of `label_names`."""
+
+    extractor: Extractor
+    label_names: tuple[str, ...]
+    rule: str
+
+    def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
+        """Return class probabilities, float32 (texts, classes)."""
+        if self.rule == "sign":
+            sums = self.extractor.features(texts, on_step, pool="first").sum(axis=1)
+            return _softmax(np.stack([np.zeros_like(sums), sums], axis=1))
+        names = _unit(self.extractor.features(self.label_names))
+        return _softmax(_SCALE * _unit(self.extractor.features(texts, on_step)) @ names.T)
+
+    def save(self, folder: Path) -> None:
+        """Write the name of the base model and the rule; the base itself is not copied."""
+        save_json(folder / _FILE, {**self.extractor.to_json(), "label_names": self.label_names, "rule": self.rule})
+
+
+def fit_untrained(
+    task: Task,
+    setup: Setup,
+    *,
+    seed: int,  # noqa: ARG001
+    learning_rate: float | None = None,  # noqa: ARG001
+    on_step: OnStep | None = None,
+) -> Fitted:
+    """Load the base model and look at no training text."""
+    rule = choose_rule(setup.networks.untrained, len(task.label_names))
+    extractor = load_extractor(setup.model, setup.budget.max_length, setup.budget.precision)
+    scorer = UntrainedScorer(extractor, task.label_names, rule)
+    classifier = Classifier(
+        method="untrained",
+        label_names=task.label_names,
+        scorer=scorer,
+        counts=Counts(base=extractor.count_parameters()),
+    )
+    metrics = measure(task.validation.labels, scorer.predict_proba(task.validation.texts, on_step))
+    return Fitted(classifier=classifier, validation_metrics=metrics)
+
+
+def choose_rule(asked: str, labels: int) -> str:
+    """Return "sign" or "names"; raises ConfigError where the sign is to tell more than two labels apart.
+
+    >>> choose_rule("auto", 2), choose_rule("auto", 9)
+    ('sign', 'names')
+    """
+    if asked == "sign" and labels != 2:
+        raise ConfigError(f"untrained is 'sign', which tells 2 labels apart; these data have {labels}; use names")
+    return asked if asked != "auto" else "sign" if labels == 2 else "names"
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: np.ndarray = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def _load(folder: Path) -> UntrainedScorer:
+    saved = load_json(folder / _FILE, keys=("model", "max_length", "precision", "label_names", "rule"))
+    return UntrainedScorer(load_saved_extractor(saved), tuple(saved["label_names"]), saved["rule"])
+
+
+UNTRAINED = Method(
+    name="untrained",
+    summary="the base model as it is",
+    fit=fit_untrained,
+    load=_load,
+    cuts_texts=True,
+)

@@ -8,6 +8,7 @@ from loracle.models.networks import NetworkConfig
     ("name", "value"),
     [
         ("frozen_layers", -1),
+        ("frozen_layers", 1.5),
         ("scratch_layers", 0),
         ("scratch_heads", 3),
         ("scratch_dropout", 1.0),

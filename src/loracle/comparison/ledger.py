@@ -85,11 +85,14 @@ def _equal_for_all(setup: Setup) -> list[str]:
 
 
 def _differences(task: Task, methods: Sequence[Method], setup: Setup) -> list[str]:
+    given = [method.name for method in methods if len(method.learning_rates) == 1]
+    notes = [f"{', '.join(given)}: the learning rate was given, not searched."] if given else []
     names = [method.name for method in methods if method.cuts_texts]
     if not names:
-        return []
+        return notes
     share, length = _share_cut(task, setup), setup.budget.max_length
     return [
+        *notes,
         f"{', '.join(names)} read the first {length} tokens of a text, which cuts {share:.0%} of the test texts; "
         "the other methods read whole texts.",
         "On disk, a fully fine-tuned model is whole; an adapter or a probe needs the base model besides.",

@@ -13,6 +13,7 @@ from loracle.methods.lora import LORA
 from loracle.methods.lstm import LSTM
 from loracle.methods.majority import MAJORITY
 from loracle.methods.method import Classifier, Method, read_manifest
+from loracle.methods.naming import plain_name, with_options
 from loracle.methods.partial import PARTIAL
 from loracle.methods.probe import PROBE
 from loracle.methods.scratch import SCRATCH
@@ -34,7 +35,8 @@ _GROUPS = {
 def find_methods(names: Sequence[str]) -> tuple[Method, ...]:
     """Return the methods of these names, in this order; raises ConfigError for an unknown or a doubled one.
 
-    `all` stands for every method, `all-local` for those that run on this machine.
+    `all` stands for every method, `all-local` for those that run on this machine. A name may carry options of its own,
+    as `naming.py` reads them.
 
     >>> [method.name for method in find_methods(["tfidf,probe", "lora"])]
     ['tfidf', 'probe', 'lora']
@@ -43,24 +45,24 @@ def find_methods(names: Sequence[str]) -> tuple[Method, ...]:
     names = [name.strip() for given in names for name in given.split(",")]
     names = [name for given in names for name in _GROUPS.get(given, (given,))]
     for name in names:
-        if name not in METHODS:
-            raise unknown("method", name, [*METHODS, *_GROUPS])
+        if plain_name(name) not in METHODS:
+            raise unknown("method", plain_name(name), [*METHODS, *_GROUPS])
         if names.count(name) > 1:
             raise ConfigError(f"method {name!r} is named twice")
     if not names:
         raise ConfigError(f"no methods given; allowed: {', '.join(METHODS)}")
-    return tuple(METHODS[name] for name in names)
+    return tuple(with_options(name, METHODS[plain_name(name)]) for name in names)
 
 
 def load_classifier(folder: str | Path) -> Classifier:
     """Load a classifier that `Classifier.save` wrote; raises ModelError where the folder does not hold one."""
     folder = Path(folder)
     manifest = read_manifest(folder)
-    method = METHODS.get(manifest["method"])
+    method = METHODS.get(plain_name(manifest["method"]))
     if method is None:
         raise unknown("method", manifest["method"], METHODS)
     return Classifier(
-        method=method.name,
+        method=manifest["method"],
         label_names=tuple(manifest["label_names"]),
         scorer=method.load(folder),
         counts=Counts(**manifest["counts"]),

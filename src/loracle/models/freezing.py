@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from loracle.models.loading import Base
 
 
-def train_upper_layers(base: Base, frozen_layers: int | None = None, *, train_embeddings: bool = False) -> None:
-    """Freeze the first layers (two thirds of them if None), and the embeddings unless asked; train the rest.
+def train_upper_layers(base: Base, frozen_layers: float = 2 / 3, *, train_embeddings: bool = False) -> None:
+    """Freeze the first layers (how many, or a share below 1), and the embeddings unless asked; train the rest.
 
     Raises ConfigError where that many layers are not there.
     """
     layers = find_layers(base.network)
-    frozen = 2 * len(layers) // 3 if frozen_layers is None else frozen_layers
+    frozen = round(frozen_layers * len(layers)) if frozen_layers < 1 else int(frozen_layers)
     if frozen > len(layers):
         raise ConfigError(f"frozen_layers is {frozen}; this base model has {len(layers)} layers")
     below = [*layers[:frozen], *([] if train_embeddings else [find_embeddings(base.network, layers)])]

@@ -16,8 +16,8 @@ UNTRAINED = ("auto", "sign", "names")
 class NetworkConfig:
     """What `partial`, `scratch`, `lstm` and `untrained` are made of."""
 
-    frozen_layers: int | None = None
-    """Layers that the method partial freezes, from the first; two thirds of them if left out."""
+    frozen_layers: float = 2 / 3
+    """Layers that the method partial freezes, from the first: how many, or a share below 1."""
     train_embeddings: bool = False
     """Let the method partial train the embeddings too."""
     scratch_hidden: int = 256
@@ -45,12 +45,14 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             least = 0 if name in ("frozen_layers", "scratch_dropout", "lstm_dropout") else 1
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and value < least:
+            if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
                 raise ConfigError(f"{name} is {value}; allowed: {least} or more")
         if self.scratch_hidden % self.scratch_heads:
             raise ConfigError(
                 f"scratch_hidden is {self.scratch_hidden}, which {self.scratch_heads} scratch_heads do not divide"
             )
+        if self.frozen_layers >= 1 and self.frozen_layers != int(self.frozen_layers):
+            raise ConfigError(f"frozen_layers is {self.frozen_layers}; allowed: a whole number, or a share below 1")
         for name in ("scratch_dropout", "lstm_dropout"):
             if getattr(self, name) >= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; allowed: a share from 0 to below 1")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from loracle.errors import ConfigError
 
 ALL_LINEAR = "all-linear"
+ATTENTION = "attention"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,8 @@ class LoRAConfig:
     dropout: float = 0.0
     """Dropout of what enters LoRA's update, in training."""
     targets: tuple[str, ...] = ()
-    """Layers that LoRA changes, by whole dotted suffix ("query"), or all-linear; the architecture's usual ones if
-    left out."""
+    """Layers that LoRA changes, by whole dotted suffix ("query"), or attention (its four projections), or all-linear;
+    query and value if left out."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def prepare_lora(base: Base, setup: Setup) -> None:
     """Inject LoRA layers at the asked or the usual targets; the head stays trainable."""
     from loracle.lora.injection import inject
-    from loracle.models.families import default_targets
+    from loracle.models.families import resolve_targets
 
-    targets = setup.lora.targets or default_targets(base.config.model_type)
+    targets = resolve_targets(setup.lora.targets, base.config.model_type)
     inject(base.network, replace(setup.lora, targets=targets), head=base.head)
 
 

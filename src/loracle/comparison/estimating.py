@@ -37,7 +37,12 @@ class _Clock:
 
 
 def estimate_seconds(method: Method, task: Task, setup: Setup, *, fits: int, seeds: int) -> float:
-    """Fit the method on a few batches; extrapolate to so many fits, and test predictions by so many seeds."""
+    """Fit the method on a few batches; extrapolate to so many fits, and test predictions by so many seeds.
+
+    A remote method is not tried, since that costs money: 0.
+    """
+    if method.remote:
+        return 0.0
     sample, clock = _sample(task, setup.budget.batch_size), _Clock()
     quick = replace(setup, budget=replace(setup.budget, epochs=1))
     start, wall = _time_fit(method, sample, quick, clock)

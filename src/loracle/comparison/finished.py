@@ -139,10 +139,15 @@ def load_data(
         task = load_task(**options, on_rows=on_rows)
     except LoracleError as error:
         raise RunError(f"the data of {run.folder} cannot be loaded again: {error} (--data names it)") from error
-    if (task.test.hash, task.label_names) != (run.test_hash, run.label_names):
+    if task.test.hash != run.test_hash:
         raise RunError(
             f"{task.source} is not the data of {run.folder} any more: the hash of its test split is {task.test.hash}, "
             f"the run's {run.test_hash}; name the data as it was with --data"
+        )
+    if task.label_names != run.label_names:
+        raise RunError(
+            f"{task.source} is not the data of {run.folder} any more: its labels are {', '.join(task.label_names)}, "
+            f"the run's {', '.join(run.label_names)}; name the data as it was with --data"
         )
     return task
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ class RunFolder:
         save_json(self._result_path(result.method, result.seed), asdict(result))
 
     def load_result(self, method: str, seed: int) -> Result | None:
-        """Return the stored result of a finished run; None where there is none, or it failed.
+        """Return the stored result of a finished run; None where there is none, it failed, or it has no rank.
 
         Raises RunError or FileError where the file is broken.
         """
@@ -76,7 +76,8 @@ class RunFolder:
             result = parse_result(load_json(path))
         except (KeyError, TypeError) as error:
             raise RunError(f"{path} is no result of this version of Loracle; delete it to run it again") from error
-        return None if result.failed or not self._prediction_path(method, seed).is_file() else result
+        lost = result.failed or result.unranked or not self._prediction_path(method, seed).is_file()
+        return None if lost else result
 
     def load_results(self, method: str) -> list[Result]:
         """Return the results of all finished seeds of a method."""
@@ -84,8 +85,10 @@ class RunFolder:
         seeds = sorted(int(path.suffixes[-2].removeprefix(".")) for path in paths)
         return [result for seed in seeds if (result := self.load_result(method, seed)) is not None]
 
-    def save_predictions(self, method: str, seed: int, task: Task, probabilities: np.ndarray) -> None:
-        """Write predictions/<method>.<seed>.parquet, one row a test text."""
+    def save_predictions(
+        self, method: str, seed: int, task: Task, probabilities: np.ndarray, outcomes: Sequence[str] | None = None
+    ) -> None:
+        """Write predictions/<method>.<seed>.parquet, one row a test text; `outcomes` is what became of each."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -96,6 +99,8 @@ class RunFolder:
             "predicted": [names[index] if index >= 0 else None for index in predicted_classes(probabilities)],
         }
         columns |= {f"p_{name}": probabilities[:, index] for index, name in enumerate(names)}
+        if outcomes is not None:
+            columns["outcome"] = outcomes
         buffer = io.BytesIO()
         pq.write_table(pa.table(columns), buffer)
         write_bytes(self._prediction_path(method, seed), buffer.getvalue())
@@ -111,7 +116,8 @@ class RunFolder:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException) as error:
             raise RunError(f"{path} cannot be read; delete it, and `loracle compare` makes it again") from error
-        return np.column_stack([column.to_numpy() for column in table.columns[3:]])
+        shares = [name for name in table.column_names if name.startswith("p_")]
+        return np.column_stack([table.column(name).to_numpy() for name in shares])
 
     def model_path(self, method: str) -> Path:
         """Return models/<method>."""

@@ -85,8 +85,8 @@ def find_mistakes(
 
     `method` is by default the one that the verdict names, `pair` that one and the best other one, `seed` of each
     method the one that is best on validation. The run stores no texts: its data is loaded again, and `data` and `test`
-XX
-    ConfigError for names and seeds that it does not have.
+    say where it lies now; `on_rows` is told of the rows read. Raises RunError where the folder is no finished run or
+    its data is gone or changed, and ConfigError for names and seeds that it does not have.
     """
     run = load_run(Path(folder))
     chosen = choose_method(run, method)

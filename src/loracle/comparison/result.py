@@ -15,6 +15,8 @@ from loracle.errors import RunError
 from loracle.evaluation.uncertainty import Interval
 from loracle.models.counting import Counts
 
+MOST_LOST = 0.01  # share of texts that a server may leave unanswered before the method loses its rank
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -35,6 +37,7 @@ class Result:
     peak_memory_bytes: int = 0  # growth of the process during the fit
     peak_gpu_memory_bytes: int = 0
     bytes_on_disk: int = 0
+    answers: Mapping[str, Any] | None = None  # of a language model: outcomes, tokens, cost, ...
     configuration: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -42,6 +45,16 @@ class Result:
     def failed(self) -> bool:
         """Whether this run ended in an error."""
         return self.error is not None
+
+    @property
+    def unranked(self) -> str | None:
+        """Why this run has no rank: too many texts were left without an answer of the server; else None."""
+        if self.answers is None:
+            return None
+        lost, texts = self.answers["outcomes"]["api_error"], self.answers["texts"]
+        if lost <= MOST_LOST * texts:
+            return None
+        return f"{lost / texts:.1%} of the texts got no answer from the server ({self.answers.get('last_error')})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +76,8 @@ class Summary:
     cost_seconds: float = 0.0  # search, then scoring the volume of texts named in the ledger
     per_class: tuple[Mapping[str, Any], ...] = ()  # label, precision, recall, f1, support; mean over seeds
     confusion: tuple[tuple[int, ...], ...] = ()  # rows: true label, columns: predicted; best validation seed
+    answers: Mapping[str, Any] | None = None  # as in its Result
+    unranked: str | None = None  # why it takes no part in the tests and the verdict
     histories: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)  # by seed
 
 

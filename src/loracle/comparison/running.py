@@ -26,6 +26,7 @@ from loracle.files import folder_bytes, write_text
 if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Classifier, Method, Setup
+    from loracle.prompting.receipt import Receipt
 
 _TEXTS_TIMED, _PASSES_TIMED = 128, 5
 
@@ -110,7 +111,7 @@ def _resolve_precision(setup: Setup) -> Setup:
 
 def _run_method(method: Method, task: Task, setup: Setup, plan: Plan, place: RunFolder, watch: Watch) -> list[Result]:
     seeds = range(plan.seeds)
-    texts = len(task.train) * setup.budget.epochs if method.by_gradient else _all_texts(task)
+    texts = _texts_seen(method, task, setup)
     watch.start(
         method.name,
         fits=count_fits(method, setup, method.seeds(seeds)),
@@ -161,12 +162,19 @@ def _score(
 ) -> Result:
     """Predict the test split, once; keep the model if no earlier seed is better on validation."""
     classifier = found.fitted.classifier
-    probabilities = classifier.predict_proba(task.test.texts, watch.step)
+    scorer = classifier.scorer
+
+    def step(texts: int, loss: float | None) -> None:
+        watch.step(texts, loss, spent=getattr(scorer, "spent", None))
+
+    probabilities = classifier.predict_proba(task.test.texts, step)
+    receipt = getattr(scorer, "receipt", None)  # of a language model alone
     metrics = measure(task.test.labels, probabilities)
     model = place.model_path(run.method.name)
     if _is_best_seed(run, found.fitted.validation_metrics, setup, place) or not model.is_dir():
         classifier.save(model)
-    place.save_predictions(run.method.name, run.seed, task, probabilities)
+    outcomes = receipt.outcome_of if receipt else None
+    place.save_predictions(run.method.name, run.seed, task, probabilities, outcomes)
     history = found.fitted.history
     return Result(
         method=run.method.name,
@@ -179,10 +187,11 @@ def _score(
         history=tuple(history.to_json()) if history else (),
         training_seconds=found.reading.seconds,
         search_seconds=found.search_seconds,
-        scoring_seconds_per_1000=_time_scoring(classifier, task),
+        scoring_seconds_per_1000=receipt.seconds_per_1000 or 0.0 if receipt else _time_scoring(classifier, task),
         peak_memory_bytes=found.reading.peak_memory_bytes,
         peak_gpu_memory_bytes=found.reading.peak_gpu_memory_bytes,
         bytes_on_disk=folder_bytes(model),
+        answers=_without_texts(receipt) if receipt else None,
         configuration=_configuration(setup),
         versions=versions(),
     )
@@ -202,9 +211,16 @@ def _time_scoring(classifier: Classifier, task: Task) -> float:
 
 def _is_best_seed(run: Run, metrics: Mapping[str, float], setup: Setup, place: RunFolder) -> bool:
     """Say whether this seed beats all others that are finished, on validation; of equal ones the first is kept."""
+    if not metrics:
+        return True  # nothing was chosen on validation, so there is one seed
     own = (*preference(metrics, setup.budget.metric), -run.seed)
     others = [result for result in place.load_results(run.method.name) if result.seed != run.seed]
     return all(own > (*preference(other.validation_metrics, setup.budget.metric), -other.seed) for other in others)
+
+
+def _without_texts(receipt: Receipt) -> dict[str, Any]:
+    """Return the receipt without the outcome of each text, which stands beside the predictions."""
+    return {key: value for key, value in receipt.to_json().items() if key != "outcome_of"}
 
 
 def _failure(run: Run, setup: Setup, error: str) -> Result:
@@ -226,8 +242,11 @@ def _hashes(task: Task) -> dict[str, str]:
     return {**{split.name: split.hash for split in (task.train, task.validation, task.test)}, "label names": labels}
 
 
-def _all_texts(task: Task) -> int:
-    return len(task.train) + len(task.validation) + len(task.test)
+def _texts_seen(method: Method, task: Task, setup: Setup) -> int:
+    """Return how many texts one fit counts: those trained on, or all that are scored."""
+    if method.by_gradient:
+        return len(task.train) * setup.budget.epochs
+    return len(task.test) if method.remote else len(task.train) + len(task.validation) + len(task.test)
 
 
 def _now() -> str:

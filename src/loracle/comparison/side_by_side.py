@@ -191,9 +191,8 @@ def _macro(labels: Array, predicted: Array, of: Array) -> float:
 
 def _check_folders(folders: Sequence[Path]) -> None:
     if len(folders) < 2:
-        raise ConfigError(
-            f"{len(folders) or 'no'} run given; compare-runs takes the folders of two or more finished runs"
-        )
+        given = f"only {folders[0]} is given" if folders else "no run is given"
+        raise ConfigError(f"{given}; compare-runs takes the folders of two or more finished runs")
     places = [folder.resolve() for folder in folders]
     twice = next((folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:

@@ -35,11 +35,12 @@ def summarise(task: Task, results: Sequence[Result], ledger: Mapping[str, Any], 
         else Summary(method=method, seeds=len(runs), error=runs[-1].error)
         for method, runs in by_method.items()
     ]
-    summaries.sort(key=lambda summary: -1 if summary.error else summary.metrics[metric].value, reverse=True)
+    summaries.sort(key=lambda summary: _place(summary, metric), reverse=True)
+    candidates = _candidates(summaries, probabilities)
     pairs: tuple[Pair, ...] = ()
     verdict: Verdict | None = None
-    if probabilities:
-        pairs, verdict = decide(labels, _candidates(summaries, probabilities), margin=ledger["margin"], metric=metric)
+    if candidates:
+        pairs, verdict = decide(labels, candidates, margin=ledger["margin"], metric=metric)
     return Comparison(
         name=task.name,
         task=task.describe(),
@@ -51,6 +52,12 @@ def summarise(task: Task, results: Sequence[Result], ledger: Mapping[str, Any], 
     )
 
 
+def _place(summary: Summary, metric: str) -> tuple[int, float]:
+    """Order what has a rank before what has none, and that before what failed."""
+    standing = 0 if summary.error else 1 if summary.unranked else 2
+    return standing, 0.0 if summary.error else summary.metrics[metric].value
+
+
 def _summary(
     runs: Sequence[Result],
     labels: np.ndarray,
@@ -60,7 +67,7 @@ def _summary(
 ) -> Summary:
     accuracies = [run.metrics["accuracy"] for run in runs]
     metric = ledger["budget"]["metric"]
-    kept = max(range(len(runs)), key=lambda index: preference(runs[index].validation_metrics, metric))
+    kept = max(range(len(runs)), key=lambda index: _preference(runs[index], metric))
     scoring = float(np.median([run.scoring_seconds_per_1000 for run in runs]))
     search = runs[0].search_seconds
     return Summary(
@@ -78,8 +85,14 @@ def _summary(
         cost_seconds=search + scoring * ledger["cost_texts"] / 1000,
         per_class=_mean_per_class(labels, probabilities, label_names),
         confusion=tuple(tuple(map(int, row)) for row in confusion(labels, probabilities[kept])),
+        answers=runs[0].answers,
+        unranked=runs[0].unranked,
         histories={str(run.seed): run.history for run in runs if run.history},
     )
+
+
+def _preference(run: Result, metric: str) -> tuple[float, float]:
+    return preference(run.validation_metrics, metric) if run.validation_metrics else (0.0, 0.0)
 
 
 def _mean_per_class(
@@ -103,5 +116,5 @@ def _candidates(summaries: Sequence[Summary], probabilities: Mapping[str, np.nda
             cost_seconds=summary.cost_seconds,
         )
         for summary in summaries
-        if summary.error is None
+        if summary.error is None and summary.unranked is None
     ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,8 +23,8 @@ class Watch(Protocol):
         """Begin a method that will fit so often, with so many texts each."""
         ...
 
-    def step(self, texts: int, loss: float | None) -> None:
-        """Count texts of the method that was started last."""
+    def step(self, texts: int, loss: float | None, *, spent: float | None = None) -> None:
+        """Count texts of the method that was started last; `spent` is what it has cost so far, in money."""
         ...
 
     def finish(self, result: Result, *, fits: int) -> None:
@@ -38,7 +38,7 @@ class Silence:
     def start(self, method: str, *, fits: int, texts_per_fit: int, by_gradient: bool) -> None:
         """Do nothing."""
 
-    def step(self, texts: int, loss: float | None) -> None:
+    def step(self, texts: int, loss: float | None, *, spent: float | None = None) -> None:
         """Do nothing."""
 
     def finish(self, result: Result, *, fits: int) -> None:
@@ -125,7 +125,7 @@ class ProgressLines:
         self._line = _Line(method, fits, texts_per_fit, by_gradient)
         self._task = self._progress.add_task(method, total=self._line.total(), state="")
 
-    def step(self, texts: int, loss: float | None) -> None:
+    def step(self, texts: int, loss: float | None, *, spent: float | None = None) -> None:
         """Move the line's bar; the pace is that of this method so far."""
         line = self._line
         if line is None or line.by_gradient != (loss is not None):
@@ -135,6 +135,7 @@ class ProgressLines:
         pace = line.texts_done / max(1e-9, time.perf_counter() - line.started)
         fit = min(line.fits, line.fits_done + 1 + line.texts_done // max(1, line.texts_per_fit))
         state = f"fit {fit}/{line.fits}  {pace:,.0f} texts/s" + (f"  loss {loss:.3f}" if loss is not None else "")
+        state += f"  spent {spent:.4f}" if spent is not None else ""
         self._progress.update(self._task, completed=line.completed(), state=state)
 
     def finish(self, result: Result, *, fits: int) -> None:
@@ -152,6 +153,17 @@ class ProgressLines:
 def _outcome(result: Result) -> str:
     if result.error is not None:
         return f"failed: {result.error}"
+    if result.answers is not None:
+        return _tell_answers(result.answers)
     accuracy = result.validation_metrics["accuracy"]
     rate = f"learning rate {result.learning_rate:g}, " if result.learning_rate else ""
     return f"{rate}validation accuracy {accuracy:.3f}, {result.search_seconds:,.1f} s"
+
+
+def _tell_answers(answers: Mapping[str, Any]) -> str:
+    """Return what became of a language model's texts, and what it cost."""
+    told = [f"{count:,} {outcome}" for outcome, count in answers["outcomes"].items() if count]
+    cost, saved = answers["cost"], answers["saved"]
+    told += [f"{cost:.4f} {answers['currency']}"] if cost is not None else []
+    told += [f"{saved:,} from earlier runs"] if saved else []
+    return ", ".join(told)

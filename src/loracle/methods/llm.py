@@ -66,8 +66,9 @@ class LLMScorer:
         return probabilities
 
     def save(self, folder: Path) -> None:
-        """Write the prompt, the settings and the price; the key is not among them."""
+        """Write the prompt, the settings with the server's address, and the price; the key is not among them."""
         settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self.config).items()}
+        settings["llm_base_url"] = find_server(self.config).base_url  # the environment may be another when it is loaded
         price = asdict(self.price) if self.price else None
         save_json(folder / _FILE, {"prompt": asdict(self.prompt), "settings": settings, "price": price})
 
@@ -100,18 +101,18 @@ def fit_llm_few(
 def draw_examples(task: Task, config: LLMConfig, *, seed: int) -> tuple[Example, ...]:
     """Return `llm_examples` texts of the training split, cut as all texts are: each label in turn, in random order."""
     draw = np.random.default_rng(seed)
-    labels = task.train.labels
-    rows = draw.permutation(len(labels))
-    turn_of = np.empty(len(rows), np.int64)  # how many texts of the same label stand before a text
+    rows = draw.permutation(len(task.train))
+    labels = task.train.labels[rows]
+    turns = np.empty(len(rows), np.int64)  # how many texts of the same label stand before each
     for label in range(len(task.label_names)):
-        own = rows[labels[rows] == label]
-        turn_of[own] = np.arange(len(own))
-    order = draw.permutation(len(task.label_names))
-    chosen = sorted(rows.tolist(), key=lambda row: (turn_of[row], order[labels[row]]))[: config.llm_examples]
+        own = np.flatnonzero(labels == label)
+        turns[own] = np.arange(len(own))
+    places = draw.permutation(len(task.label_names))[labels]
+    chosen = rows[np.lexsort((places, turns))[: config.llm_examples]].tolist()
     return tuple(
         Example(
             text=cut(task.train.texts[row], keep=config.llm_keep, characters=config.llm_characters),
-            label=task.label_names[labels[row]],
+            label=task.label_names[task.train.labels[row]],
         )
         for row in chosen
     )

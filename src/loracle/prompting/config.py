@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from loracle.errors import ConfigError, unknown
+from loracle.prompting.purse import Purse
+from loracle.prompting.server import check_url
 
 KEEP = ("last", "first", "both")
 
@@ -28,6 +31,8 @@ class LLMConfig:
     """Examples that llm-few shows, drawn from the training split, balanced."""
     llm_concurrency: int = 8
     """Calls under way at the same time."""
+    llm_timeout: float = 60.0
+    """Seconds that one call may take."""
     llm_budget: float | None = None
     """Most that may be spent, in the price file's currency; no call is made that would pass it."""
     llm_prices: Path | None = None
@@ -36,12 +41,21 @@ class LLMConfig:
     """Folder in which every answer is kept; the user's cache folder if left out."""
 
     def __post_init__(self) -> None:
+        if self.llm_base_url is not None:
+            check_url(self.llm_base_url, "llm_base_url")
         if self.llm_keep not in KEEP:
             raise unknown("llm_keep", self.llm_keep, KEEP)
         for name in ("llm_characters", "llm_texts_per_call", "llm_examples", "llm_concurrency"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
+        if not self.llm_timeout > 0:
+            raise ConfigError(f"llm_timeout is {self.llm_timeout}; allowed: seconds above 0")
         if self.llm_budget is not None and not self.llm_budget > 0:
             raise ConfigError(
                 f"llm_budget is {self.llm_budget}, which allows no call; give an amount above 0, or leave it out"
             )
+
+    @cached_property
+    def purse(self) -> Purse:
+        """What was spent under this configuration; all methods of a run share it, so that the budget holds for all."""
+        return Purse(self.llm_budget)

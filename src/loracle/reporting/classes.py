@@ -14,6 +14,7 @@ from loracle.reporting.tables import Cell, Column, Row, Table
 
 MANY = 20  # classes: above it only the worst ones are shown
 WORST = 15
+_MEANS = {"mean over classes": False, "mean, weighted by test texts": True}
 _SHADE = 0.55  # the darkest cell; text stays readable on it
 
 
@@ -51,6 +52,7 @@ def per_class_table(summary: Summary) -> Table | None:
     for entry in entries:
         shares = [_share_cell(entry, key) for key in ("precision", "recall", "f1")]
         rows.append(Row(cells=(Cell(text=str(entry.get("label"))), *shares, _count_cell(entry.get("support")))))
+    rows += [_mean_row(summary, title, weighted=weighted) for title, weighted in _MEANS.items()] if rows else []
     titles = ("precision, %", "recall, %", "F1, %", "test texts")
     columns = (Column(title="class", numeric=False), *(Column(title=title) for title in titles))
     return Table(columns=columns, rows=tuple(rows), kind="classes") if rows else None
@@ -149,6 +151,18 @@ def _f1_cell(entry: Mapping[str, Any]) -> Cell:
     if not math.isfinite(value):
         return Cell(text=figures.MISSING)
     return Cell(text=figures.metric_value("f1", value), sort=value, heat=_SHADE * min(max(1 - value, 0.0), 1.0))
+
+
+def _mean_row(summary: Summary, title: str, *, weighted: bool) -> Row:
+    means = {key: _mean_over_classes(summary, key, weighted=weighted) for key in ("precision", "recall", "f1")}
+    texts = sum(figures.number(entry.get("support")) for entry in summary.per_class)
+    return Row(cells=(Cell(text=title), *(_share_cell(means, key) for key in means), _count_cell(texts)))
+
+
+def _mean_over_classes(summary: Summary, key: str, *, weighted: bool) -> float:
+    entries = [entry for entry in summary.per_class if figures.number(entry.get("support")) > 0]
+    weights = [figures.number(entry.get("support")) if weighted else 1.0 for entry in entries]
+    return sum(w * figures.number(e.get(key)) for w, e in zip(weights, entries, strict=True)) / (sum(weights) or 1.0)
 
 
 def _share_cell(entry: Mapping[str, Any], key: str) -> Cell:

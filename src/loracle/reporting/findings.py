@@ -48,7 +48,7 @@ def cost_finding(comparison: Comparison) -> str:
     chosen = _summary(comparison, selection.shipped(comparison))
     rival = _rival(comparison, chosen) if chosen else None
     if chosen is None or rival is None:
-        only = selection.finished(comparison)
+        only = selection.ranked(comparison)
         return f"{_name(only[0].method)} is the only method that finished." if len(only) == 1 else ""
     times = _cost_words(chosen.cost_seconds, rival.cost_seconds)
     return f"{_name(chosen.method)} is {_gap_words(comparison, chosen, rival)} {_name(rival.method)}{times}."
@@ -196,7 +196,7 @@ def cost_words(comparison: Comparison) -> str:
 def _rival(comparison: Comparison, chosen: Summary) -> Summary | None:
     """Return the best of the other methods."""
     others = [
-        s for s in selection.finished(comparison) if s.method != chosen.method and selection.quality(comparison, s)
+        s for s in selection.ranked(comparison) if s.method != chosen.method and selection.quality(comparison, s)
     ]
     return max(others, key=lambda s: _value(selection.quality(comparison, s)), default=None)
 

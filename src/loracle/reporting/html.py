@@ -38,6 +38,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
             "finding": findings.overview_finding(comparison),
             "table": classes.overview_table(comparison),
         },
+        "answers": tables.answers_table(comparison),
         "failures": [_failures(comparison, summary) for summary in selection.finished(comparison)],
         "ledger": ledger.ledger_entries(comparison),
         "data": {

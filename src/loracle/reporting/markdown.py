@@ -49,6 +49,7 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
     yield render_table(tables.methods_table(comparison))
     yield f"Cost is {escape(findings.cost_words(comparison))}. Brackets: 95 % interval; after a fit, its whole search."
     yield render_table(tables.metrics_table(comparison))
+    yield render_table(tables.answers_table(comparison))
     yield from _reasons(comparison)
     yield from _failures(comparison)
     yield "## Notes on the data"

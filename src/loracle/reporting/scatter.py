@@ -40,7 +40,7 @@ def is_drawn(comparison: Comparison, summary: Summary) -> bool:
 
 def cost_points(comparison: Comparison) -> list[Point]:
     """Return the methods that the picture can show; one that is far below the others is put at its foot."""
-    drawn = [s for s in selection.finished(comparison) if is_drawn(comparison, s)]
+    drawn = [s for s in selection.ranked(comparison) if is_drawn(comparison, s)]
     known = [(s, q) for s in drawn if (q := selection.quality(comparison, s)) is not None]
     if not known:
         return []

@@ -19,6 +19,11 @@ def finished(comparison: Comparison) -> list[Summary]:
     return [summary for summary in comparison.summaries if summary.error is None]
 
 
+def ranked(comparison: Comparison) -> list[Summary]:
+    """Return the methods that finished and take part in the verdict, best first."""
+    return [summary for summary in finished(comparison) if summary.unranked is None]
+
+
 def failed(comparison: Comparison) -> list[Summary]:
     """Return the methods that did not finish."""
     return [summary for summary in comparison.summaries if summary.error is not None]

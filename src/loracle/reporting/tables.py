@@ -83,6 +83,16 @@ def metrics_table(comparison: Comparison) -> Table | None:
     return Table(columns=_columns("method", *map(figures.metric_label, others)), rows=tuple(rows))
 
 
+def answers_table(comparison: Comparison) -> Table | None:
+    """Return what became of the texts that language models were asked about, and what it cost; None without any."""
+    asked = [(s.method, s.answers) for s in selection.finished(comparison) if s.answers is not None]
+    if not asked:
+        return None
+    outcomes = list(asked[0][1]["outcomes"])
+    titles = [*(name.replace("_", " ") for name in outcomes), "tokens in", "tokens out", "cost", "from earlier runs"]
+    return Table(columns=_columns("method", *titles), rows=tuple(_answers_row(*item, outcomes) for item in asked))
+
+
 def pairs_table(comparison: Comparison) -> Table | None:
     """Return the paired tests, those that hold the best method first."""
     metric = selection.deciding_metric(comparison)
@@ -175,7 +185,7 @@ def _method_row(comparison: Comparison, summary: Summary, metrics: Sequence[str]
     trained = _cell(figures.parameters(summary.counts), summary.counts.trainable)
     return Row(
         cells=(
-            Cell(text=summary.method, note=_standing(comparison, summary.method)),
+            Cell(text=summary.method, note=_standing(comparison, summary)),
             *(_metric_cell(summary, name) for name in metrics),
             _with_note(trained, f"of {figures.count(total)}" if total else ""),
             _with_note(_cell(fit, summary.training_seconds), f"({search})" if summary.search_seconds else ""),
@@ -187,13 +197,26 @@ def _method_row(comparison: Comparison, summary: Summary, metrics: Sequence[str]
     )
 
 
+def _answers_row(method: str, answers: Mapping[str, Any], outcomes: Sequence[str]) -> Row:
+    cost, date = answers["cost"], answers["price_date"]
+    money = _cell(figures.MISSING, math.nan) if cost is None else _cell(f"{cost:.4f} {answers['currency']}", cost)
+    counts = [answers["outcomes"][name] for name in outcomes]
+    counts += [answers["prompt_tokens"], answers["completion_tokens"]]
+    cells = [_cell(figures.MISSING if n is None else figures.count(n), math.nan if n is None else n) for n in counts]
+    money = _with_note(money, f"prices of {date}" if date else "no price known")
+    saved = _cell(figures.count(answers["saved"]), answers["saved"])
+    return Row(cells=(Cell(text=method), *cells, money, saved))
+
+
 def _failed_row(summary: Summary, span: int) -> Row:
     error = figures.shorten(summary.error or "", ERROR_LIMIT)
     return Row(cells=(Cell(text=summary.method, note="failed"), Cell(text=error, span=span)), failed=True)
 
 
-def _standing(comparison: Comparison, method: str) -> str:
-    verdict = comparison.verdict
+def _standing(comparison: Comparison, summary: Summary) -> str:
+    verdict, method = comparison.verdict, summary.method
+    if summary.unranked:
+        return f"no rank: {summary.unranked}"
     if verdict is None:
         return ""
     if method == verdict.method:

@@ -33,7 +33,8 @@ def terminal_table(comparison: Comparison, *, width: int | None = None) -> Table
     for position, summary in enumerate(selection.finished(comparison)):
         style = "bold" if summary.method == selection.shipped(comparison) else None
         table.add_row(*(_plain(texts[position]) for texts in columns.values()), style=style)
-    table.caption = _caption(selection.failed(comparison), left_out)
+    unranked = [summary for summary in selection.finished(comparison) if summary.unranked]
+    table.caption = _caption(unranked, selection.failed(comparison), left_out)
     table.caption_justify = "left"
     return table
 
@@ -68,8 +69,9 @@ def _drop_columns(columns: dict[str, list[str]], width: int) -> list[str]:
     return left_out
 
 
-def _caption(failed: list[Summary], left_out: list[str]) -> Text | None:
-    lines = [f"{figures.shorten(s.method, 40)} failed: {figures.shorten(s.error or '', 200)}" for s in failed]
+def _caption(unranked: list[Summary], failed: list[Summary], left_out: list[str]) -> Text | None:
+    lines = [f"{figures.shorten(s.method, 40)} has no rank: {s.unranked}" for s in unranked]
+    lines += [f"{figures.shorten(s.method, 40)} failed: {figures.shorten(s.error or '', 200)}" for s in failed]
     if left_out:
         lines.append(
             f"In the report, for want of width here: {', '.join(title.removesuffix(', %') for title in left_out)}."

@@ -1,6 +1,7 @@
 """Options from a TOML file, and what the command line's parser would take without a word.
 
-A key of the file is the flag's name with underscores for dashes; a flag wins over the file.
+A key of the file is the flag's name with underscores for dashes; a flag wins over the file. A file that it names may
+lie beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from loracle.errors import ConfigError, unknown
 
 Source = Callable[[App, tuple[str, ...], ArgumentCollection], None]
 """What cyclopts calls when it has read the flags: it adds to the arguments, or refuses them."""
+
+_FILES = ("merge", "llm_prices")
 
 
 def find_sources(tokens: Sequence[str]) -> tuple[Source, ...]:
@@ -49,7 +52,13 @@ def _add_file(
     for key in content:
         if key.replace("-", "_") not in known:
             raise unknown(f"key in {path}:", key, known)
+    content = {key: _find_beside(path, value) if key in _FILES else value for key, value in content.items()}
     Dict(content, source=str(path), use_commands_as_keys=False)(command, commands, arguments)
+
+
+def _find_beside(path: Path, name: Any) -> Any:
+    beside = path.parent / name if isinstance(name, str) else None
+    return str(beside) if beside and beside.is_file() else name
 
 
 def _check_values(command: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:  # noqa: ARG001

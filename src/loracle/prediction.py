@@ -1,4 +1,4 @@
-"""Label a stream of texts with a saved classifier, in bounded memory."""
+"""Label a stream of rows with a saved classifier, in bounded memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -16,40 +16,56 @@ from loracle.errors import ConfigError
 from loracle.files import whole_file
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from loracle.methods.method import Classifier
 
 
 def write_predictions(
-    classifier: Classifier, batches: Iterable[Sequence[str]], *, out: Path | None = None, jsonl: bool = False
+    classifier: Classifier, batches: Iterable[pa.RecordBatch], *, out: Path | None = None, jsonl: bool = False
 ) -> int:
-    """Write text, label and one probability a class for each text; return how many there were.
+    """Write text, label, one probability a class and the other columns of each row; return how many rows there were.
 
-    `out` is written whole or not at all; None is standard output. Where the first batch cannot be read nothing is
-    written.
+    The first column of a batch holds the texts. Others follow as they are, but one that has the name of a column
+    which is written anyway is left out. `out` is written whole or not at all; None is standard output. Where the
+    first batch cannot be read nothing is written.
     """
     batches = iter(batches)
     read = list(itertools.islice(batches, 1))
     columns = ["text", "label", *(f"p_{name}" for name in classifier.label_names)]
+    others = [name for name in read[0].schema.names[1:] if name not in columns] if read else []
     written = 0
     with _opened(out) as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        write = _json_writer(file, [*columns, *others]) if jsonl else _csv_writer(file)
         if not jsonl:
-            writer.writeheader()
+            write([*columns, *others])
         for batch in itertools.chain(read, batches):
-            for row in _rows(classifier, batch, columns):
-                if jsonl:
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                else:
-                    writer.writerow(row)
+            for row in _rows(classifier, batch, others):
+                write(row)
                 written += 1
     return written
 
 
-def _rows(classifier: Classifier, texts: Sequence[str], columns: Sequence[str]) -> Iterator[Mapping[str, object]]:
-    for text, probabilities in zip(texts, classifier.predict_proba(texts), strict=True):
+def _csv_writer(file: TextIO) -> Callable[[Sequence[object]], object]:
+    plain = csv.writer(file, lineterminator="\n")
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # or a lone \r would end the row
+    return lambda row: (quoted if any("\r" in str(cell) for cell in row) else plain).writerow(row)
+
+
+def _json_writer(file: TextIO, columns: Sequence[str]) -> Callable[[Sequence[object]], object]:
+    def write(row: Sequence[object]) -> None:
+        content = dict(zip(columns, row, strict=True))
+        file.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
+
+    return write
+
+
+def _rows(classifier: Classifier, batch: pa.RecordBatch, others: Sequence[str]) -> Iterator[list[object]]:
+    texts, cells = batch.column(0).to_pylist(), [batch.column(name).to_pylist() for name in others]
+    for place, probabilities in enumerate(classifier.predict_proba(texts)):
         label = classifier.label_names[int(probabilities.argmax())]
-        shares = [round(float(value), 6) for value in probabilities]
-        yield dict(zip(columns, [text, label, *shares], strict=True))
+        shares = (round(float(value), 6) for value in probabilities)
+        yield [texts[place], label, *shares, *(column[place] for column in cells)]
 
 
 @contextmanager

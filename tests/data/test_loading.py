@@ -44,7 +44,7 @@ def write_table(rows, path):
 
 
 def test_importing_the_room_imports_neither_torch_nor_datasets():
-    check = "import sys, loracle.data; print({'torch', 'datasets', 'pandas', 'sklearn'} & set(sys.modules))"
+    check = "import sys, loracle.data; print({'torch', 'datasets', 'pandas', 'sklearn', 'pyarrow'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", check], text=True).strip() == "set()"
 
 

@@ -14,11 +14,13 @@ from loracle.commands.flags import (
     LORA,
     NETWORKS,
     PLAN,
+    PREPARATION,
     Data,
     Decision,
     LLMs,
     LoRA,
     Networks,
+    Preparing,
     Training,
     open_console,
     read_task,
@@ -34,6 +36,7 @@ def compare(
     config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
     plan: Decision = PLAN,
     flags: Data = DATA,
+    preparation: Preparing = PREPARATION,
     budget: Training = BUDGET,
     lora: LoRA = LORA,
     networks: Networks = NETWORKS,
@@ -63,7 +66,7 @@ def compare(
     from loracle.methods.registry import find_methods
 
     console, chosen = open_console(), find_methods(methods)
-    task = read_task(data, flags, console)
+    task = read_task(data, flags, console, preparation)
     folder = out or api.default_folder(task)
     options: dict[str, Any] = {"model": model, "budget": budget, "lora": lora, "networks": networks, "llm": llm}
     setup = Setup(**options)

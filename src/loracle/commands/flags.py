@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +12,7 @@ from cyclopts import Parameter
 
 from loracle import printing
 from loracle.comparison.plan import Plan
+from loracle.data.preparing import Preparation
 from loracle.lora.config import LoRAConfig
 from loracle.models.networks import NetworkConfig
 from loracle.prompting.config import LLMConfig
@@ -18,6 +21,7 @@ from loracle.training.budget import Budget
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from loracle.data.loading import OnRows
     from loracle.data.task import Task
 
 
@@ -43,9 +47,11 @@ class DataFlags:
     """Seed of the splits that are made, and of stratified samples."""
 
 
-DATA, PLAN, BUDGET, LORA, NETWORKS, LLM = DataFlags(), Plan(), Budget(), LoRAConfig(), NetworkConfig(), LLMConfig()
+DATA, PREPARATION, PLAN = DataFlags(), Preparation(), Plan()
+BUDGET, LORA, NETWORKS, LLM = Budget(), LoRAConfig(), NetworkConfig(), LLMConfig()
 
 Data = Annotated[DataFlags, Parameter(name="*", group="Data")]
+Preparing = Annotated[Preparation, Parameter(name="*", group="Preparation")]
 Decision = Annotated[Plan, Parameter(name="*", group="Decision")]
 Training = Annotated[Budget, Parameter(name="*", group="Training")]
 LoRA = Annotated[LoRAConfig, Parameter(name="*", group="LoRA")]
@@ -60,10 +66,24 @@ def open_console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def read_task(data: str | None, flags: DataFlags, console: Console) -> Task:
+def read_task(data: str | None, flags: DataFlags, console: Console, preparation: Preparation = PREPARATION) -> Task:
     """Load the task that the flags describe, and say what was found."""
     from loracle.data.loading import load_task
 
-    task = load_task(data, **asdict(flags))
+    with row_progress(console) as on_rows:
+        task = load_task(data, **asdict(flags), **asdict(preparation), on_rows=on_rows)
     printing.print_task(task, console)
     return task
+
+
+@contextmanager
+def row_progress(console: Console) -> Iterator[OnRows]:
+    """Show on a terminal what is being read or written, and how many rows of it are done; nothing elsewhere."""
+    from rich.text import Text
+
+    with console.status(Text("reading")) as status:
+
+        def on_rows(what: str, rows: int) -> None:
+            status.update(Text(f"{what}: {rows:,} rows"))
+
+        yield on_rows

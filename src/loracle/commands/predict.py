@@ -22,7 +22,7 @@ def predict(
     out: Path | None = None,
     jsonl: bool = False,
 ) -> int:
-    """Write the label and the probabilities of each text, as CSV.
+    """Write the label and the probabilities of each text, beside its other columns, as CSV.
 
     Example: loracle predict runs/reviews new-texts.csv --out labelled.csv
 
@@ -41,13 +41,13 @@ def predict(
         Write one JSON object a line instead of CSV.
     """
     from loracle import api
-    from loracle.data.reading import read_texts
+    from loracle.data.reading import read_rows
     from loracle.prediction import write_predictions
 
     source = _find_texts(texts)
     _check_output(out, source)
     classifier = api.load_model(folder)
-    written = write_predictions(classifier, read_texts(source, text_column=text_column), out=out, jsonl=jsonl)
+    written = write_predictions(classifier, read_rows(source, text_column=text_column), out=out, jsonl=jsonl)
     if out is not None:
         open_console().print(f"{classifier.method} labelled {written:,} texts: {out}", soft_wrap=True)
     return 0

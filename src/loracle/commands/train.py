@@ -12,10 +12,12 @@ from loracle.commands.flags import (
     LLM,
     LORA,
     NETWORKS,
+    PREPARATION,
     Data,
     LLMs,
     LoRA,
     Networks,
+    Preparing,
     Training,
     open_console,
     read_task,
@@ -33,6 +35,7 @@ def train(
     seed: int = 0,
     config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
     flags: Data = DATA,
+    preparation: Preparing = PREPARATION,
     budget: Training = BUDGET,
     lora: LoRA = LORA,
     networks: Networks = NETWORKS,
@@ -65,7 +68,7 @@ def train(
     console = open_console()
     api.find_method(method)
     _check_model_folder(out)
-    task = read_task(data, flags, console)
+    task = read_task(data, flags, console, preparation)
     try:
         texts = (1 if learning_rate else budget.learning_rates) * budget.epochs * len(task.train)
         with training_progress(console, method, texts=texts) as on_step:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXTENDABLE = ("methods", "seeds", "margin", "cost_texts", "llm_concurrency", "llm_budget", "llm_cache")
 """Keys that a continued run may change, since they do not touch what is finished; methods and seeds may only grow."""
-HASHED = ("data", "test")
+HASHED = ("data", "test", "merge")
 """Keys that name a file: what was in it is what must be the same, so the hashes of the splits are compared."""
 
 

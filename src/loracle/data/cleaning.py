@@ -1,4 +1,4 @@
-"""Rows that can be used: text and label present, valid, and each text's key for telling copies apart."""
+"""Rows that can be used: cells present and valid, texts as asked for, and a key of each to tell copies by."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loracle.data.columns import Columns
+from loracle.data.preparing import Preparation, Step
+from loracle.data.rewriting import rewrite
 from loracle.data.storage import write_batches
 from loracle.errors import DataError
 
 _LONG_BYTES = 1_000_000
-_TEXTS = pa.schema([("text", pa.string())])
+_TEXT, _GROUP = pa.field("text", pa.string()), pa.field("group", pa.string())
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class CleanTable:
     """The usable rows of one table: texts in an Arrow file, everything else in arrays of one value a row.
 
     `keys` are 64-bit hashes of the texts without blanks around them: equal texts have equal keys. `codes` are
-    indices into `label_names`, which stand here in the order of their first row.
+    indices into `label_names`, which stand here in the order of their first row. `groups` are hashes of the group
+    column, where there is one; its values lie beside the texts.
     """
 
     source: str
@@ -35,22 +39,28 @@ class CleanTable:
     codes: npt.NDArray[np.int64]
     label_names: tuple[str, ...]
     notes: tuple[str, ...]
+    groups: npt.NDArray[np.uint64] | None = None
+    steps: tuple[Step, ...] = ()
 
 
 def clean(
-    batches: Iterable[pa.RecordBatch], text: str, label: str, *, source: str, strict: bool, path: Path
+    batches: Iterable[pa.RecordBatch],
+    columns: Columns,
+    *,
+    source: str,
+    strict: bool,
+    path: Path,
+    preparation: Preparation | None = None,
 ) -> CleanTable:
-    """Write the texts of all usable rows to `path` and return the table over them.
+    """Write the texts of all usable rows to `path`, as the preparation wants them, and return the table over them.
 
-    Rows without text or label are dropped and counted in the notes, or refused if `strict`. Raises DataError for
-    bytes that are no text, for labels that are lists, and where no row is left.
+    Rows without text, label or group are dropped and counted in the notes, or refused if `strict`; then texts are
+    rewritten, and those with too few words dropped. Raises DataError for bytes that are no text, for labels that
+    are lists, and where no row is left.
     """
-    draft = _Draft(source, strict)
-    write_batches(path, _TEXTS, draft.add_all(batches, text, label))
-    if not draft.rows:
-        raise DataError(f"{source} has no rows below its column names; it needs a text and a label on every row")
-    if not draft.names:
-        raise DataError(f"no row of {source} has both a text in {text!r} and a label in {label!r}")
+    draft = _Draft(source, columns, strict, preparation or Preparation())
+    write_batches(path, pa.schema([_TEXT, _GROUP] if columns.group else [_TEXT]), draft.add_all(batches))
+    draft.check()
     return CleanTable(
         source=source,
         path=path,
@@ -58,7 +68,9 @@ def clean(
         keys=np.concatenate(draft.keys),
         codes=np.concatenate(draft.codes),
         label_names=tuple(draft.names),
-        notes=tuple(draft.notes(text, label)),
+        notes=tuple(draft.notes()),
+        groups=np.concatenate(draft.groups) if columns.group else None,
+        steps=tuple(draft.steps()),
     )
 
 
@@ -74,68 +86,128 @@ class _Draft:
     """The arrays of a table while its batches come in."""
 
     source: str
+    columns: Columns
     strict: bool
+    preparation: Preparation
     rows: int = 0
-    without_text: int = 0
-    without_label: int = 0
-    long: int = 0
+    without: dict[str, int] = field(default_factory=dict)  # rows that lack a text, label or group
+    changed: list[int] = field(default_factory=list)  # texts that each rewriting step changed
+    short: int = 0
+    longest: int = 0  # words of the longest text that was too short
+    large: int = 0
     names: dict[str, int] = field(default_factory=dict)
     ids: list[npt.NDArray[np.int64]] = field(default_factory=list)
     keys: list[npt.NDArray[np.uint64]] = field(default_factory=list)
     codes: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    groups: list[npt.NDArray[np.uint64]] = field(default_factory=list)
 
-    def add_all(self, batches: Iterable[pa.RecordBatch], text: str, label: str) -> Iterator[pa.RecordBatch]:
+    def add_all(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Take in every batch and yield the texts of its usable rows."""
+        self.changed = [0] * len(self.preparation.rewrites)
         for batch in batches:
-            first_row = self.rows + 1
-            texts = text_array(batch.column(text), text, self.source, first_row)
-            labels = _label_array(batch, label, self.source, first_row)
-            usable = self._usable(texts, labels)
-            self.rows += len(texts)
-            yield self._add(texts.filter(usable), labels.filter(usable), np.flatnonzero(usable) + first_row - 1)
+            cells, first_row = self._cells(batch), self.rows
+            usable = self._usable(cells)
+            self.rows += batch.num_rows
+            kept = [array.filter(usable) for array in cells.values()]
+            yield self._add(*self._rewritten(kept, np.flatnonzero(usable) + first_row))
 
-    def notes(self, text: str, label: str) -> Iterator[str]:
-        """Yield a sentence for what was dropped and for texts of a megabyte."""
-        if self.without_text:
-            yield f"{_count(self.without_text, 'row')} of {self.source} without text in {text!r} dropped."
-        if self.without_label:
-            yield f"{_count(self.without_label, 'row')} of {self.source} without label in {label!r} dropped."
-        if self.long:
+    def check(self) -> None:
+        """Raise DataError where no row is left."""
+        wanted = " and ".join(f"a {kind} in {name!r}" for kind, name in self.columns.chosen.items())
+        if not self.rows:
+            raise DataError(
+                f"{self.source} has no rows below its column names; it needs a text and a label on every row"
+            )
+        if not self.names:
+            raise DataError(f"no row of {self.source} has both {wanted}")
+        if not sum(map(len, self.ids)):
+            raise DataError(
+                f"no text of {self.source} has {_count(self.preparation.min_words, 'word')} or more, "
+                f"the longest has {self.longest}; give a smaller --min-words, or leave out a step that empties texts"
+            )
+
+    def steps(self) -> Iterator[Step]:
+        """Yield what was dropped and what was changed, in order; what was not asked for is left out."""
+        missing = sum(self.without.values())
+        yield Step(name="missing", rows_before=self.rows, rows_removed=missing)
+        present = self.rows - missing
+        for name, changed in zip(self.preparation.rewrites, self.changed, strict=True):
+            yield Step(name=name, rows_before=present, changed=changed)
+        if self.preparation.rewrites or self.preparation.min_words > 1:
+            yield Step(name="min_words", rows_before=present, rows_removed=self.short)
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence for what was missing and for texts of a megabyte."""
+        for kind, missing in self.without.items():
+            if missing:
+                name = self.columns.chosen[kind]
+                yield f"{_count(missing, 'row')} of {self.source} without {kind} in {name!r} dropped."
+        if self.large:
             yield (
-                f"{_count(self.long, 'text')} of {self.source} longer than a megabyte kept; "
+                f"{_count(self.large, 'text')} of {self.source} longer than a megabyte kept; "
                 "only the part that fits the maximum length is read."
             )
 
-    def _usable(self, texts: pa.StringArray, labels: pa.StringArray) -> pa.BooleanArray:
-        no_text, no_label = _blank(texts), _blank(labels)
-        missing = pc.or_(no_text, no_label)
+    def _cells(self, batch: pa.RecordBatch) -> dict[str, pa.StringArray]:
+        """Return the columns as strings: text, label and, where there is one, group."""
+        text, first_row = self.columns.text, self.rows + 1
+        cells = {"text": text_array(batch.column(text), text, self.source, first_row)}
+        for kind, name in self.columns.chosen.items():
+            if kind != "text":
+                cells[kind] = _plain_array(batch, name, kind, self.source, first_row)
+        return cells
+
+    def _usable(self, cells: dict[str, pa.StringArray]) -> pa.BooleanArray:
+        """Return which rows lack nothing; what a row lacks first is counted."""
+        missing = pa.array(np.zeros(len(cells["text"]), bool))
+        for kind, values in cells.items():
+            blank = _blank(values)
+            self.without[kind] = self.without.get(kind, 0) + (pc.sum(pc.and_not(blank, missing)).as_py() or 0)
+            missing = pc.or_(missing, blank)
         if self.strict and pc.any(missing).as_py():
             rows = ", ".join(str(self.rows + 1 + row) for row in np.flatnonzero(missing)[:5])
             raise DataError(
-                f"rows without text or label in {self.source} (counted from 1, below the header): {rows}; "
+                f"rows without {' or '.join(cells)} in {self.source} (counted from 1, below the header): {rows}; "
                 "fill them, or leave out --strict to drop them"
             )
-        self.without_text += pc.sum(no_text).as_py() or 0
-        self.without_label += pc.sum(pc.and_not(no_label, no_text)).as_py() or 0
         return pc.invert(missing)
 
-    def _add(self, texts: pa.StringArray, labels: pa.StringArray, ids: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    def _rewritten(
+        self, cells: list[pa.StringArray], ids: npt.NDArray[np.int64]
+    ) -> tuple[list[pa.StringArray], npt.NDArray[np.int64]]:
+        """Return cells and row numbers after the steps that change texts, without texts of too few words."""
+        steps, least = self.preparation.rewrites, self.preparation.min_words
+        for name in cells[1].unique().to_pylist():  # a label is known even where all its texts are dropped
+            self.names.setdefault(name, len(self.names))
+        if not steps and least == 1:
+            return cells, ids
+        texts, changed = rewrite(cells[0].to_pylist(), steps)
+        self.changed = [sum(pair) for pair in zip(self.changed, changed, strict=True)]
+        words = np.fromiter((len(text.split()) for text in texts), np.int64, len(texts))
+        kept = words >= least
+        self.short += int((~kept).sum())
+        self.longest = max(self.longest, int(words.max(initial=0)))
+        return [array.filter(pa.array(kept)) for array in (pa.array(texts, pa.string()), *cells[1:])], ids[kept]
+
+    def _add(self, cells: list[pa.StringArray], ids: npt.NDArray[np.int64]) -> pa.RecordBatch:
+        texts, labels, *groups = cells
         encoded = labels.dictionary_encode()
-        codes = [self.names.setdefault(name, len(self.names)) for name in encoded.dictionary.to_pylist()]
+        codes = [self.names[name] for name in encoded.dictionary.to_pylist()]
         self.codes.append(np.array(codes, np.int64)[encoded.indices.to_numpy()])
-        self.keys.append(np.fromiter(map(_key, texts.to_pylist()), np.uint64, len(texts)))
+        self.keys.append(_keys(texts))
+        self.groups += [_keys(values) for values in groups]
         self.ids.append(ids)
-        self.long += pc.sum(pc.greater_equal(pc.binary_length(texts), _LONG_BYTES)).as_py() or 0
-        return pa.RecordBatch.from_arrays([texts], schema=_TEXTS)
+        self.large += pc.sum(pc.greater_equal(pc.binary_length(texts), _LONG_BYTES)).as_py() or 0
+        return pa.RecordBatch.from_arrays([texts, *groups], schema=pa.schema([_TEXT, _GROUP][: 1 + len(groups)]))
 
 
-def _label_array(batch: pa.RecordBatch, name: str, source: str, first_row: int) -> pa.StringArray:
+def _plain_array(batch: pa.RecordBatch, name: str, kind: str, source: str, first_row: int) -> pa.StringArray:
     column = batch.column(name)
     class_names = _class_names(batch.schema, name)
     if class_names and pa.types.is_integer(column.type):
         return _named(column, class_names, name, source)
     if pa.types.is_nested(column.type):
-        raise DataError(f"column {name!r} of {source} holds {column.type}; one label a row is needed")
+        raise DataError(f"column {name!r} of {source} holds {column.type}; one {kind} a row is needed")
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     return _strings(column, name, source, first_row)
@@ -195,6 +267,10 @@ def _is_utf8(value: pa.BinaryScalar) -> bool:
 
 def _blank(values: pa.StringArray) -> pa.BooleanArray:
     return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), True)
+
+
+def _keys(texts: pa.StringArray) -> npt.NDArray[np.uint64]:
+    return np.fromiter(map(_key, texts.to_pylist()), np.uint64, len(texts))
 
 
 def _key(text: str) -> int:

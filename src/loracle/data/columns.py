@@ -24,11 +24,17 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 @dataclass(frozen=True)
 class Columns:
-    """The two columns that are read, and a sentence for each that was guessed."""
+    """The columns that are read, and a sentence for each that was guessed."""
 
     text: str
     label: str
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    group: str | None = None
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The columns by what they hold: text, label and, where there is one, group."""
+        return {"text": self.text, "label": self.label} | ({"group": self.group} if self.group is not None else {})
 
 
 @dataclass(frozen=True)
@@ -53,14 +59,25 @@ class _Profile:
         return 1 <= self.distinct <= min(few, max(2, self.rows // 2)) and not self.fractions
 
 
-def choose_columns(head: pa.RecordBatch, source: str, text_column: str | None, label_column: str | None) -> Columns:
-    """Choose the text and the label column from the first rows of `source`.
+def choose_columns(
+    head: pa.RecordBatch,
+    source: str,
+    text_column: str | None,
+    label_column: str | None,
+    group_column: str | None = None,
+) -> Columns:
+    """Choose the text and the label column from the first rows of `source`; the group column is never guessed.
 
     Raises DataError where a named column does not exist or a guess would have several answers.
     """
+    if group_column is not None:
+        check_exists(group_column, head.schema.names, source, "--group-column")
+        if group_column in (text_column, label_column):
+            raise DataError(f"--group-column names {group_column!r}, the column of texts or labels; they must differ")
+        head = head.drop_columns([group_column])
     text, text_note = choose_text_column(head, source, text_column, besides=label_column)
     label, label_note = _choose_label_column(head, source, label_column, besides=text)
-    return Columns(text, label, text_note + label_note)
+    return Columns(text, label, text_note + label_note, group_column)
 
 
 def choose_text_column(

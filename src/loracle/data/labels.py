@@ -26,7 +26,7 @@ def unify_labels(
     shown, notes = _without_zero_fractions(tables, column)
     train = tables["train"]
     names = sort_labels({shown[name] for name in train.label_names})
-    _check_names(names, train, column)
+    _check_names(names, sum(len(table.codes) for table in tables.values()), train.source, column)
     _check_known(tables, names, shown)
     place = {name: code for code, name in enumerate(names)}
     coded = {
@@ -61,13 +61,12 @@ def _without_zero_fractions(tables: Mapping[str, CleanTable], column: str) -> tu
     return {name: str(int(float(name))) for name in names}, (f"Labels such as {names[0]} were read as whole numbers.",)
 
 
-def _check_names(names: Sequence[str], train: CleanTable, column: str) -> None:
-    rows = len(train.codes)
+def _check_names(names: Sequence[str], rows: int, source: str, column: str) -> None:
     if len(names) == 1:
-        raise DataError(f"{train.source} has only one label, {names[0]!r}, in {column!r}; at least two are needed")
+        raise DataError(f"{source} has only one label, {names[0]!r}, in {column!r}; at least two are needed")
     if len(names) > max(10, rows // 2):
         raise DataError(
-            f"{column!r} of {train.source} has {len(names):,} different values in {rows:,} rows, too many for labels; "
+            f"{column!r} of {source} has {len(names):,} different values in {rows:,} rows, too many for labels; "
             "name another column with --label-column"
         )
 

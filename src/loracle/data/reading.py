@@ -51,29 +51,41 @@ def read_texts(
 ) -> Iterator[list[str]]:
     """Yield the texts of a file or an open text stream in lists of at most `batch_size`, in bounded memory.
 
+    What may be given, and what raises, is as for read_rows.
+    """
+    for rows in read_rows(path_or_stream, text_column=text_column, batch_size=batch_size):
+        yield rows.column(0).to_pylist()
+
+
+def read_rows(
+    path_or_stream: str | Path | TextIO, *, text_column: str | None = None, batch_size: int = BATCH
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows of at most `batch_size`: the texts first, as column `text`, then all other columns as they are.
+
     A file may be any table, or `.txt` with one text a line. A stream holds one text a line; JSON lines if its
     first line is a JSON object; or CSV if `text_column` is given. A missing text is "", so that the n-th text
     is always the n-th row. Raises DataError for input that cannot be read.
     """
     if isinstance(path_or_stream, str | Path):
         path = Path(path_or_stream)
-        yield from _texts(_file_batches(path, batch_size), path.name, text_column)
+        yield from _text_first(_file_batches(path, batch_size), path.name, text_column)
     else:
         try:
             batches = _stream_batches(path_or_stream, text_column, batch_size)
-            yield from _texts(batches, "the input", text_column)
+            yield from _text_first(batches, "the input", text_column)
         except UnicodeDecodeError as error:
             raise DataError("the input is not UTF-8; convert it first, for example with iconv") from error
 
 
-def _texts(batches: Iterator[pa.RecordBatch], source: str, text_column: str | None) -> Iterator[list[str]]:
+def _text_first(batches: Iterator[pa.RecordBatch], source: str, text_column: str | None) -> Iterator[pa.RecordBatch]:
     column, first_row = None, 1
     for batch in batches:
         column = column or choose_text_column(batch, source, text_column)[0]
-        texts = text_array(batch.column(column), column, source, first_row)
+        texts = text_array(batch.column(column), column, source, first_row).fill_null("")
         first_row += len(texts)
+        others = batch.drop_columns([column])
         if len(texts):
-            yield [text or "" for text in texts.to_pylist()]
+            yield pa.RecordBatch.from_arrays([texts, *others.columns], names=["text", *others.schema.names])
 
 
 def _file_batches(path: Path, batch_size: int) -> Iterator[pa.RecordBatch]:

@@ -16,19 +16,23 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one table that go to one split: their positions there, labels and keys."""
+    """Rows of one table that go to one split: their positions there, labels, keys and, where there are any, groups."""
 
     table: str
     positions: Integers
     labels: Integers
     keys: npt.NDArray[np.uint64]
+    groups: npt.NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def take(self, rows: npt.NDArray[np.bool_] | Integers) -> Part:
         """Return the part with only `rows` of it (a mask or places)."""
-        return replace(self, positions=self.positions[rows], labels=self.labels[rows], keys=self.keys[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(
+            self, positions=self.positions[rows], labels=self.labels[rows], keys=self.keys[rows], groups=groups
+        )
 
 
 def divide(part: Part, shares: Sequence[float], seed: int) -> list[Part]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from loracle.data.preparing import Step
+
 if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
@@ -20,7 +22,7 @@ _BATCH = 1024
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One named part of the data: memory-mapped rows of `id`, `text` and `label`.
+    """One named part of the data: memory-mapped rows of `id`, `text` and `label`, and of `group` where there is one.
 
     `id` is the row's number, from 0, in the file or split that it came from. `label` is an index into
     `Task.label_names`.
@@ -77,7 +79,8 @@ class Task:
     """A text classification problem: where it came from, its label names, its three splits.
 
     `notes` holds one plain sentence for each thing that was guessed, dropped, kept together, made or
-    warned of while it was loaded.
+    warned of while it was loaded. `options` are what load_task was given, with the columns that were chosen, and
+    `steps` what each step did to the rows, in order.
     """
 
     name: str
@@ -89,7 +92,8 @@ class Task:
     validation: Split
     test: Split
     notes: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)  # what load_task was given, columns as they were chosen
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """Return what a ledger writes down, ready for JSON: names, columns, splits with hashes, notes."""

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import loracle
+from loracle.data.reading import read_rows
+from loracle.errors import DataError
+from loracle.methods.method import Classifier
+from loracle.prediction import write_predictions
+
+TEXT = 'late, again\r\nand "rude"\r'
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classifier]:
+    import datasets
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield loracle.train(loracle.load_task(tiny_file), method="majority").fitted.classifier
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def test_other_columns_are_carried_along_in_order(classifier, tmp_path):
+    with (tmp_path / "new.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(
+            [("id", "review", "note"), *((f"A{row}", f"{TEXT}{row}", "a\rb") for row in range(1100))]
+        )
+    written = write_predictions(classifier, read_rows(tmp_path / "new.csv"), out=tmp_path / "out.csv")
+    rows = read_csv(tmp_path / "out.csv")
+    assert written == len(rows) == 1100
+    assert list(rows[0]) == ["text", "label", "p_bad", "p_good", "id", "note"]
+    assert [(row["id"], row["text"], row["note"]) for row in rows] == [
+        (f"A{row}", f"{TEXT}{row}", "a\rb") for row in range(1100)
+    ]
+
+
+def test_columns_of_a_parquet_file_keep_their_types_in_json_lines(classifier, tmp_path):
+    rows = {"id": [7, 8], "text": ["late", None], "tags": [["a"], None], "share": [0.5, 1.0]}
+    pq.write_table(pa.table(rows), tmp_path / "new.parquet")
+    write_predictions(classifier, read_rows(tmp_path / "new.parquet"), out=tmp_path / "out.jsonl", jsonl=True)
+    first, second = map(json.loads, (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines())
+    assert (first["id"], first["tags"], first["share"]) == (7, ["a"], 0.5)
+    assert (second["text"], second["tags"]) == ("", None)
+
+
+def test_a_column_with_the_name_of_one_that_is_written_is_left_out(classifier, tmp_path):
+    (tmp_path / "new.csv").write_text("text,label,p_bad,id\nlate,good,1,7\n", encoding="utf-8")
+    write_predictions(classifier, read_rows(tmp_path / "new.csv"), out=tmp_path / "out.csv")
+    (row,) = read_csv(tmp_path / "out.csv")
+    assert list(row) == ["text", "label", "p_bad", "p_good", "id"]
+    assert row["label"] == classifier.predict(["late"])[0]
+    assert float(row["p_bad"]) == pytest.approx(classifier.predict_proba(["late"])[0, 0], abs=1e-6)
+
+
+def test_an_unknown_text_column_is_still_refused(classifier, tmp_path):
+    rows = read_rows(io.StringIO("review,id\nlate,7\n"), text_column="reviw")
+    with pytest.raises(DataError, match="no column 'reviw'; did you mean 'review'"):
+        write_predictions(classifier, rows, out=tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()

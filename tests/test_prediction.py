@@ -4,8 +4,10 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -70,3 +72,18 @@ def test_an_unknown_text_column_is_still_refused(classifier, tmp_path):
     with pytest.raises(DataError, match="no column 'reviw'; did you mean 'review'"):
         write_predictions(classifier, rows, out=tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_text_without_an_answer_has_an_empty_label(classifier, tmp_path):
+    class Silent:
+        def predict_proba(self, texts, on_step=None):
+            return np.array([[0, 1], [0, 0]], np.float32)
+
+        def save(self, folder):
+            raise AssertionError
+
+    silent = replace(classifier, scorer=Silent())
+    batch = pa.RecordBatch.from_pydict({"text": ["late", "hm"]})
+    write_predictions(silent, [batch], out=tmp_path / "labelled.csv")
+    assert [row["label"] for row in read_csv(tmp_path / "labelled.csv")] == [classifier.label_names[1], ""]
+    assert silent.predict(["late", "hm"]) == [classifier.label_names[1], ""]

@@ -62,9 +62,9 @@ def _json_writer(file: TextIO, columns: Sequence[str]) -> Callable[[Sequence[obj
 
 def _rows(classifier: Classifier, batch: pa.RecordBatch, others: Sequence[str]) -> Iterator[list[object]]:
     texts, cells = batch.column(0).to_pylist(), [batch.column(name).to_pylist() for name in others]
-    for place, probabilities in enumerate(classifier.predict_proba(texts)):
-        label = classifier.label_names[int(probabilities.argmax())]
-        shares = (round(float(value), 6) for value in probabilities)
+    probabilities = classifier.predict_proba(texts)
+    for place, label in enumerate(classifier.name_labels(probabilities)):
+        shares = (round(float(value), 6) for value in probabilities[place])
         yield [texts[place], label, *shares, *(column[place] for column in cells)]
 
 

@@ -51,7 +51,8 @@ def compare(
     data
         CSV, TSV, JSONL or Parquet file (also .gz, .zst), a folder, or a Hub name; the embedded data if left out.
     methods
-        Methods to compare: majority, tfidf, probe, lora, full.
+        Methods to compare, or all, or all-local (those that ask no other machine): majority, untrained, tfidf, lstm,
+        scratch, probe, head, bitfit, lora, partial, full, llm, llm-few. One may carry options: lora:rank=16:alpha=32.
     model
         Base model: minilm, a local folder, or a Hub name.
     out

@@ -52,7 +52,8 @@ def train(
     out
         Folder to save the classifier in; it must be new or hold one that Loracle saved.
     method
-        One of: majority, tfidf, probe, lora, full.
+        One of: majority, untrained, tfidf, lstm, scratch, probe, head, bitfit, lora, partial, full, llm, llm-few; it
+        may carry options: lora:rank=16:alpha=32.
     model
         Base model: minilm, a local folder, or a Hub name.
     learning_rate

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
     from loracle.data.task import Task
 
-EXTENDABLE = ("methods", "seeds", "margin", "cost_texts", "llm_concurrency", "llm_budget", "llm_cache")
+EXTENDABLE = (
+    *("methods", "seeds", "margin", "cost_texts"),
+    *("llm_budget", "llm_concurrency", "llm_timeout", "llm_cache", "llm_prices"),
+)
 """Keys that a continued run may change, since they do not touch what is finished; methods and seeds may only grow."""
 HASHED = ("data", "test", "merge")
 """Keys that name a file: what was in it is what must be the same, so the hashes of the splits are compared."""

@@ -25,6 +25,7 @@ _PACKAGES = (
     "scipy",
     "statsmodels",
     "numpy",
+    "openai",
 )
 
 

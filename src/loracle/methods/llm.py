@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _FILE = "llm.json"
 _KEYS = ("prompt", "settings", "price")
-_PATHS = ("llm_prices", "llm_cache")
 
 
 class LLMScorer:
@@ -138,9 +137,7 @@ def _load(folder: Path) -> LLMScorer:
     path = folder / _FILE
     saved = load_json(path, keys=_KEYS)
     try:
-        return LLMScorer(
-            _parse_prompt(saved["prompt"]), _parse_settings(saved["settings"]), _parse_price(saved["price"])
-        )
+        return LLMScorer(_parse_prompt(saved["prompt"]), LLMConfig(**saved["settings"]), _parse_price(saved["price"]))
     except (KeyError, TypeError) as error:
         raise FileError(f"{path} is not what this version of Loracle writes ({error}); train it again") from error
 
@@ -151,11 +148,6 @@ def _parse_prompt(saved: dict[str, Any]) -> Prompt:
         label_names=tuple(saved["label_names"]),
         examples=tuple(Example(**example) for example in saved["examples"]),
     )
-
-
-def _parse_settings(saved: dict[str, Any]) -> LLMConfig:
-    paths = {key: Path(saved[key]) for key in _PATHS if saved[key] is not None}
-    return LLMConfig(**saved | paths)
 
 
 def _parse_price(saved: dict[str, Any] | None) -> Price | None:

@@ -94,9 +94,12 @@ class Classifier:
             raise ConfigError("texts is one string; give a list of texts")
         labels: list[str] = []
         for start in range(0, len(texts), _PREDICTED_AT_ONCE):
-            probabilities = self.predict_proba(texts[start : start + _PREDICTED_AT_ONCE])
-            labels += [self.label_names[index] if index >= 0 else "" for index in predicted_classes(probabilities)]
+            labels += self.name_labels(self.predict_proba(texts[start : start + _PREDICTED_AT_ONCE]))
         return labels
+
+    def name_labels(self, probabilities: np.ndarray) -> list[str]:
+        """Return the most probable label of each row of `predict_proba`, "" where there is no usable answer."""
+        return [self.label_names[index] if index >= 0 else "" for index in predicted_classes(probabilities)]
 
     def save(self, folder: str | Path) -> None:
         """Write the classifier to `folder`, whole or not at all, in the place of one that was saved there before.

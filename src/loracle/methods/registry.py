@@ -9,6 +9,7 @@ from loracle.errors import ConfigError, unknown
 from loracle.methods.bitfit import BITFIT
 from loracle.methods.full import FULL
 from loracle.methods.head import HEAD
+from loracle.methods.llm import LLM, LLM_FEW
 from loracle.methods.lora import LORA
 from loracle.methods.lstm import LSTM
 from loracle.methods.majority import MAJORITY
@@ -23,7 +24,7 @@ from loracle.models.counting import Counts
 
 METHODS: Mapping[str, Method] = {
     method.name: method
-    for method in (MAJORITY, UNTRAINED, TFIDF, LSTM, SCRATCH, PROBE, HEAD, BITFIT, LORA, PARTIAL, FULL)
+    for method in (MAJORITY, UNTRAINED, TFIDF, LSTM, SCRATCH, PROBE, HEAD, BITFIT, LORA, PARTIAL, FULL, LLM, LLM_FEW)
 }
 
 _GROUPS = {

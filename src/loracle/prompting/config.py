@@ -32,7 +32,7 @@ class LLMConfig:
     llm_concurrency: int = 8
     """Calls under way at the same time."""
     llm_timeout: float = 60.0
-    """Seconds that one call may take."""
+    """Seconds that the server may stay silent in a call."""
     llm_budget: float | None = None
     """Most that may be spent, in the price file's currency; no call is made that would pass it."""
     llm_prices: Path | None = None
@@ -41,6 +41,9 @@ class LLMConfig:
     """Folder in which every answer is kept; the user's cache folder if left out."""
 
     def __post_init__(self) -> None:
+        for name in ("llm_prices", "llm_cache"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)).expanduser())
         if self.llm_base_url is not None:
             check_url(self.llm_base_url, "llm_base_url")
         if self.llm_keep not in KEEP:

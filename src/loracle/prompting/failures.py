@@ -34,8 +34,8 @@ _THEN = {
     425: Then.RETRY,
     429: Then.RETRY,
 }  # from 500 on RETRY; 401, 402, 403, 404 and all others END
-_NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")  # a 429 that waiting does not mend
-_FILTERED = ("content_filter", "content_policy_violation")
+_NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")  # a code that ENDs all, since no wait mends it
+_FILTERED = ("content_filter", "content_policy_violation")  # a code that SKIPs, since it is about this text alone
 NO_PROTOCOL = "no JSON of the OpenAI protocol, but perhaps a web page"
 _NEVER_SENT = ("ConnectError", "ConnectTimeout")
 
@@ -73,7 +73,11 @@ def read_failure(error: APIError, server: Server, now: float) -> CallError:
 def judge_status(status: int, body: object, server: Server, retry_after: float = 0.0) -> CallError:
     """Return the failure that a status and the body of an error stand for."""
     code = body.get("code") if isinstance(body, dict) else None
-    then = Then.END if code in _NO_CREDIT else _THEN.get(status, Then.RETRY if status >= 500 else Then.END)
+    then = _THEN.get(status, Then.RETRY if status >= 500 else Then.END)
+    if code in _NO_CREDIT:
+        then = Then.END
+    if code in _FILTERED:
+        then = Then.SKIP
     return CallError(
         _shorten(server.hide_key(_read_message(body))),
         then=then,

@@ -687,3 +687,11 @@ def test_the_package_runs_as_a_module():
     assert "loracle compare" in done.stdout
     refused = subprocess.run([sys.executable, "-m", "loracle", "nope"], capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("command", ["compare", "train"])
+def test_help_names_every_method(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "majority, untrained, tfidf" in shown
+    assert all(name in shown for name in METHODS)

@@ -17,20 +17,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loracle.api import compare, load_model, load_task, train, write_report
+    from loracle.api import compare, describe, load_model, load_task, save_task, train, write_report
+    from loracle.comparison.mistakes import find_mistakes
+    from loracle.comparison.side_by_side import compare_runs
     from loracle.errors import LoracleError
     from loracle.lora.config import LoRAConfig
     from loracle.lora.injection import inject, lora_state_dict, merge
     from loracle.lora.layer import LoRALinear
     from loracle.lora.peft_format import load_adapter, save_adapter
+    from loracle.prompting.config import LLMConfig
     from loracle.training.budget import Budget
 
 __all__ = [
     "Budget",
+    "LLMConfig",
     "LoRAConfig",
     "LoRALinear",
     "LoracleError",
     "compare",
+    "compare_runs",
+    "describe",
+    "find_mistakes",
     "inject",
     "load_adapter",
     "load_model",
@@ -38,16 +45,21 @@ __all__ = [
     "lora_state_dict",
     "merge",
     "save_adapter",
+    "save_task",
     "train",
     "write_report",
 ]
 
 _HOMES = {
     "Budget": "loracle.training.budget",
+    "LLMConfig": "loracle.prompting.config",
     "LoRAConfig": "loracle.lora.config",
     "LoRALinear": "loracle.lora.layer",
     "LoracleError": "loracle.errors",
     "compare": "loracle.api",
+    "compare_runs": "loracle.comparison.side_by_side",
+    "describe": "loracle.api",
+    "find_mistakes": "loracle.comparison.mistakes",
     "inject": "loracle.lora.injection",
     "load_adapter": "loracle.lora.peft_format",
     "load_model": "loracle.api",
@@ -55,6 +67,7 @@ _HOMES = {
     "lora_state_dict": "loracle.lora.injection",
     "merge": "loracle.lora.injection",
     "save_adapter": "loracle.lora.peft_format",
+    "save_task": "loracle.api",
     "train": "loracle.api",
     "write_report": "loracle.api",
 }

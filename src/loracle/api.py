@@ -7,25 +7,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loracle.comparison import running
+from loracle.comparison.mistakes import find_mistakes
 from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, load_comparison
 from loracle.comparison.searching import Found, learning_rates_to_try, search
+from loracle.comparison.side_by_side import compare_runs
 from loracle.data.loading import load_task
+from loracle.data.writing import save_task
 from loracle.errors import ConfigError, ModelError, RunError
 from loracle.lora.config import LoRAConfig
 from loracle.methods.method import MANIFEST, Classifier, Method, Setup
 from loracle.methods.registry import METHODS, find_methods, load_classifier
 from loracle.models.networks import NetworkConfig
 from loracle.prompting.config import LLMConfig
-from loracle.reporting import write_report
+from loracle.reporting import check_description_output, write_description, write_report
 from loracle.training.budget import Budget
 
 if TYPE_CHECKING:
     from loracle.comparison.watching import Watch
     from loracle.data.task import Task
+    from loracle.inspection.description import Description
+    from loracle.inspection.measuring import OnProgress
     from loracle.training.fitting import OnStep
 
-__all__ = ["Budget", "LoRAConfig", "compare", "load_model", "load_task", "train", "write_report"]
+__all__ = [
+    "Budget",
+    "LoRAConfig",
+    "compare",
+    "compare_runs",
+    "describe",
+    "find_mistakes",
+    "load_model",
+    "load_task",
+    "save_task",
+    "train",
+    "write_report",
+]
 
 DEFAULT_METHODS = ("majority", "tfidf", "probe", "lora", "full")
 _SEEDS = 2**32  # as many as numpy and scikit-learn take
@@ -64,6 +81,37 @@ def compare(
     comparison = running.run(task, find_methods(methods), setup, plan, folder=folder, watch=watch)
     write_report(folder)
     return comparison
+
+
+def describe(
+    task: Task,
+    *,
+    model: str = "minilm",
+    max_length: int = 128,
+    near_threshold: float = 0.8,
+    out: str | Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> Description:
+    """Look at the data before training: classes, lengths, duplicates, suspicious characters, and what to do.
+
+    Lengths are those in tokens of the base model. `out` is where a page (.html) or the values (.json) are written.
+    Raises ConfigError for a value that cannot be, and ModelError where the base model's tokenizer cannot be loaded.
+
+    >>> import loracle
+    >>> found = loracle.describe(loracle.load_task(), max_length=64)
+    >>> found.findings[0]
+    '38 % of the texts are cut at 64 tokens: --max-length 128 cuts 0.1 %.'
+    """
+    from loracle.inspection import describing  # datasketch brings half a second of imports
+
+    if out is not None:
+        check_description_output(Path(out))
+    found = describing.describe(
+        task, model=model, max_length=max_length, near_threshold=near_threshold, on_progress=on_progress
+    )
+    if out is not None:
+        write_description(found, out)
+    return found
 
 
 def train(
@@ -146,6 +194,11 @@ def load_model(folder: str | Path) -> Classifier:
     if verdict is None:
         raise RunError(f"no method finished in {folder}, so its verdict names none")
     return load_classifier(folder / "models" / verdict.method)
+
+
+def default_page(task: Task) -> Path:
+    """Return runs/<task name>-description.html, beside where a run goes, since a run claims its folder for itself."""
+    return default_folder(task).with_name(f"{task.name}-description.html")
 
 
 def default_folder(task: Task) -> Path:

@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from loracle.commands.compare import compare
+from loracle.commands.compare_runs import compare_runs
+from loracle.commands.describe import describe
+from loracle.commands.errors import errors
 from loracle.commands.predict import predict
+from loracle.commands.prepare import prepare
 from loracle.commands.report import report
 from loracle.commands.train import train
 from loracle.configuration import find_sources
@@ -25,7 +29,7 @@ app = App(
     "Start with: loracle compare reviews.csv",
     default_parameter=Parameter(consume_multiple=True, negative=()),
 )
-for command in (compare, train, predict, report):
+for command in (describe, compare, train, predict, report, prepare, errors, compare_runs):
     app.command(command)
 
 

@@ -37,6 +37,22 @@ def print_task(task: Task, console: Console) -> None:
         console.print(f"  {note}", soft_wrap=True)
 
 
+def print_steps(task: Task, console: Console) -> None:
+    """Print a table of the rows that each step of the preparation removed, and the texts or labels that it changed."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    for title in ("step", "rows before", "removed", "rows after", "changed"):
+        table.add_column(title, justify="left" if title == "step" else "right", no_wrap=True)
+    for step in task.steps:
+        counts = (step.rows_before, step.rows_removed, step.rows_after, step.changed)
+        table.add_row(step.name, *(f"{count:,}" for count in counts))
+    console.print()
+    console.print(table)
+    console.print()
+
+
 def announce(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path, console: Console) -> None:
     """Say what will run, and how long what is not finished yet will take."""
     budget, names = setup.budget, ", ".join(method.name for method in methods)
@@ -48,6 +64,9 @@ def announce(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, fo
     )
     with console.status("timing a few batches of each method"):
         seconds = _estimate(task, methods, setup, plan, folder, console)
+    for method in methods:
+        if method.remote and method.name in seconds:
+            console.print(_ask_ahead(method, task, setup), soft_wrap=True)
     if not seconds:
         console.print(f"finished   in {folder} already, so nothing is run again\n", soft_wrap=True)
         return
@@ -110,6 +129,17 @@ def _estimate(
             console.print(f"no estimate for {method.name}: {type(error).__name__}: {error}", soft_wrap=True)
             seconds[method.name] = 0.0
     return seconds
+
+
+def _ask_ahead(method: Method, task: Task, setup: Setup) -> str:
+    """Return what a language model will be asked, and the limit on what it may cost."""
+    llm, texts = setup.llm, len(task.test)
+    limit = "without a limit (--llm-budget)" if llm.llm_budget is None else f"for {llm.llm_budget:g} at most"
+    calls = -(-texts // llm.llm_texts_per_call)
+    return (
+        f"asks       {method.name}: {llm.llm_model}, {_count(texts, 'text')} in about {_count(calls, 'call')}, "
+        f"{limit}; answers from earlier runs are not paid again"
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loracle.comparison.folder import RunFolder
-from loracle.comparison.result import Comparison, Result, load_comparison
+from loracle.comparison.result import Comparison, Result, Summary, load_comparison
 from loracle.data.loading import load_task
 from loracle.errors import ConfigError, LoracleError, RunError, unknown
 from loracle.evaluation.metrics import preference
@@ -45,6 +45,10 @@ class FinishedRun:
         """The hash of the test split's texts and labels."""
         return str(self.comparison.ledger["splits"]["test"])
 
+    def summary(self, method: str) -> Summary:
+        """Return what the run measured of one of `methods`."""
+        return next(summary for summary in self.comparison.summaries if summary.method == method)
+
     def results(self, method: str) -> tuple[Result, ...]:
         """Return the results of a method that finished, by seed."""
         found = (result for result in self.comparison.results if result.method == method)
@@ -70,9 +74,11 @@ def choose_method(run: FinishedRun, name: str | None = None) -> str:
     Raises ConfigError for a name that the run does not have, RunError for a method that failed there.
     """
     verdict = run.comparison.verdict
-    if verdict is None:
+    if not run.methods:
         raise RunError(f"no method finished in {run.folder}, so there is nothing to look at")
-    chosen = verdict.method if name is None else name
+    if verdict is None and name is None:
+        raise RunError(f"the verdict of {run.folder} names no method; name one of {', '.join(run.methods)}")
+    chosen = name or (verdict.method if verdict else "")
     summary = next((item for item in run.comparison.summaries if item.method == chosen), None)
     if summary is None:
         raise unknown(f"method of {run.folder}:", chosen, (item.method for item in run.comparison.summaries))

@@ -4,7 +4,7 @@ methods disagree on, and those that all methods get wrong, which are the first t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -57,8 +57,8 @@ class Mistakes:
     answers: tuple[Answers, ...]  # one a method that finished, best first
     wrong: tuple[Listing, ...]  # one a method, in the order of `answers`
     disagree: Listing | None  # None where only one method finished
-    all_wrong: Listing | None  # None where fewer than two methods tell texts apart
-    constant: tuple[str, ...]  # methods that give all texts the same label; they are left out of `all_wrong`
+    all_wrong: Listing | None  # None where fewer than two methods can be asked
+    left_out: Mapping[str, str]  # methods that are not asked in `all_wrong`, and why
 
     @property
     def listings(self) -> tuple[Listing, ...]:
@@ -94,8 +94,8 @@ def find_mistakes(
     seeds = {name: choose_seed(run, name, seed) for name in run.methods}
     task = load_data(run, data=data, test=test, on_rows=on_rows)
     answers = tuple(_read(run, name, seeds[name], len(task.test)) for name in run.methods)
-    labels, constant = task.test.labels, tuple(item.method for item in answers if np.ptp(item.predicted) == 0)
-    telling = [item for item in answers if item.method not in constant]
+    labels, left_out = task.test.labels, _left_out(run, answers)
+    telling = [item for item in answers if item.method not in left_out]
     by_name = {item.method: item for item in answers}
     compared = [by_name[name] for name in two] or _default_pair(answers, telling, chosen)
     return Mistakes(
@@ -108,7 +108,7 @@ def find_mistakes(
         wrong=tuple(list_wrong(labels, item) for item in answers),
         disagree=list_disagreements(labels, *compared) if len(compared) == 2 else None,
         all_wrong=list_all_wrong(labels, telling) if len(telling) > 1 else None,
-        constant=constant,
+        left_out=left_out,
     )
 
 
@@ -156,6 +156,12 @@ def _read(run: FinishedRun, method: str, seed: int, texts: int) -> Answers:
         predicted=predicted_classes(probabilities),
         confidence=probabilities.max(axis=1).astype(np.float64),
     )
+
+
+def _left_out(run: FinishedRun, answers: Sequence[Answers]) -> dict[str, str]:
+    """Return the methods whose mistakes say nothing about a text: one label for all, or too few answers for a rank."""
+    constant = {item.method: "one label for all texts" for item in answers if np.ptp(item.predicted) == 0}
+    return constant | {name: "no rank" for name in run.methods if run.summary(name).unranked}
 
 
 def _default_pair(answers: Sequence[Answers], telling: Sequence[Answers], chosen: str) -> list[Answers]:

@@ -49,7 +49,7 @@ class Entry:
     @property
     def summary(self) -> Summary:
         """What the run measured of the method: parameters, seconds, memory, disk, confusions."""
-        return next(item for item in self.run.comparison.summaries if item.method == self.method)
+        return self.run.summary(self.method)
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -77,12 +77,13 @@ def compare_runs(folders: Sequence[str | Path], *, methods: Sequence[str] = ()) 
 
     Each run contributes the method that its verdict names; `methods` names another, one for all runs or one for each.
     Raises ConfigError for fewer than two runs, one run twice, or names that do not fit, and RunError for a folder that
-    is no finished run, a method that failed there, and runs whose test splits or label names differ.
+    is no finished run, a method that failed or has no rank there, and runs whose test splits or label names differ.
     """
     places = [Path(folder) for folder in folders]
     _check_folders(places)
     runs = [load_run(place) for place in places]
     chosen = [choose_method(run, name) for run, name in zip(runs, _spread(methods, runs), strict=True)]
+    _check_ranked(runs, chosen)
     _check_same_test(runs)
     labels = load_labels(runs[0], chosen[0], runs[0].results(chosen[0])[0].seed)
     seeds = _shared_seeds([run.results(method) for run, method in zip(runs, chosen, strict=True)])
@@ -212,6 +213,15 @@ def _spread(methods: Sequence[str], runs: Sequence[FinishedRun]) -> Sequence[str
     return names if len(names) == len(runs) else names * len(runs)
 
 
+def _check_ranked(runs: Sequence[FinishedRun], chosen: Sequence[str]) -> None:
+    for run, method in zip(runs, chosen, strict=True):
+        if why := run.summary(method).unranked:
+            raise RunError(
+                f"method {method!r} has no rank in {run.folder} ({why}); `loracle compare` again asks for the rest, "
+                "or name another method"
+            )
+
+
 def _check_same_test(runs: Sequence[FinishedRun]) -> None:
     if len({run.test_hash for run in runs}) > 1:
         listed = ", ".join(f"{run.folder} {run.test_hash}" for run in runs)
@@ -244,7 +254,7 @@ def _short_names(folders: Sequence[Path]) -> list[str]:
 def _metrics(
     run: FinishedRun, method: str, labels: Array, probabilities: Array, field: _Field, place: int
 ) -> Mapping[str, Interval]:
-    summary = next(item for item in run.comparison.summaries if item.method == method)
+    summary = run.summary(method)
     whole = len(probabilities) == len(run.results(method))
     known = summary.metrics if whole else metric_intervals(labels, probabilities)
     averages = {metric: field.interval(metric, place) for metric in ("precision", "recall")}

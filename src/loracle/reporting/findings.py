@@ -195,9 +195,7 @@ def cost_words(comparison: Comparison) -> str:
 
 def _rival(comparison: Comparison, chosen: Summary) -> Summary | None:
     """Return the best of the other methods."""
-    others = [
-        s for s in selection.ranked(comparison) if s.method != chosen.method and selection.quality(comparison, s)
-    ]
+    others = [s for s in selection.ranked(comparison) if s.method != chosen.method and selection.quality(comparison, s)]
     return max(others, key=lambda s: _value(selection.quality(comparison, s)), default=None)
 
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loracle.comparison.result import Comparison, Summary
 from loracle.reporting import classes, figures, findings, ledger, plots, scatter, selection, tables
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from loracle.reporting.pages import render_page
 
 
 def render_html(comparison: Comparison) -> str:
     """Return the report as one self-contained HTML page: no request to any server, light and dark, for paper too."""
-    environment = _environment()
-    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
-    page = environment.get_template("report.html.j2")
-    return page.render(style=style, script=script, script_hash=_hash(script), **_contents(comparison))
+    return render_page("report.html.j2", styles=("report.css",), scripts=("report.js",), **_contents(comparison))
 
 
 def _contents(comparison: Comparison) -> dict[str, Any]:
     verdict = comparison.verdict
     return {
+        "mark": "loracle compare",
         "name": comparison.name,
+        "footer": "Every figure was measured in this run.",
         "verdict": verdict,
         "eyebrow": findings.eyebrow(comparison),
         "headline": findings.headline(comparison),
@@ -84,33 +79,3 @@ def _failures(comparison: Comparison, summary: Summary) -> dict[str, Any]:
             "Most frequent mistakes, best seed on validation": classes.mistakes_table(comparison, summary),
         },
     }
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("loracle.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: figures.plain(value) if type(value) is str else value,
-    )
-    environment.filters.update(line=ledger.line, heading=ledger.heading)
-    environment.tests.update(nested=ledger.is_nested, flat=ledger.is_flat)
-    return environment
-
-
-def _source(environment: Environment, name: str) -> Any:
-    from markupsafe import Markup
-
-    loader = environment.loader
-    if loader is None:
-        raise ValueError("the environment of the templates has no loader")
-    return Markup(loader.get_source(environment, name)[0])
-
-
-def _hash(script: str) -> str:
-    """Return the hash by which the page's policy lets this script run, and no other."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -153,3 +153,11 @@ def test_a_method_that_was_still_improving_is_named_beside_the_verdict(compariso
     assert findings.caveat(changed) == sentence
     assert sentence in render_html(changed)
     assert findings.caveat(replace(plain, summaries=())) == ""
+
+
+def test_settings_that_a_user_made_for_matplotlib_do_not_reach_the_pictures(comparisons: dict[str, Comparison]) -> None:
+    from matplotlib import rc_context
+
+    first = next(iter(comparisons.values()))
+    with rc_context({"figure.constrained_layout.use": True, "figure.facecolor": "red"}):
+        assert "<svg" in render_html(first)

@@ -63,13 +63,13 @@ class Check:
 CHECKS = (
     Check(
         name="HTML tags",
-        meaning="such as <br />",
+        meaning="<br /> and the like",
         remedy="strip them where later texts have none: --strip-html",
         pattern=f"(?i)</?(?:{_TAGS})(?:\\s[^<>]*)?/?>",
     ),
     Check(
         name="HTML entities",
-        meaning="such as &amp;",
+        meaning="&amp; and the like",
         remedy="turn them into letters: --strip-html",
         pattern="&(?:[A-Za-z]{2,8}|#[0-9]{2,6}|#[xX][0-9A-Fa-f]{2,6});",
     ),
@@ -88,7 +88,7 @@ CHECKS = (
     Check(
         name="control characters",
         meaning="other than tab and line break",
-        remedy="find out which program left them, and remove them",
+        remedy="those above U+0080 are often Windows-1252: read the source as that; remove the others",
         pattern="[\u0001-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]",
     ),
     Check(

@@ -53,7 +53,8 @@ def empty_figure(size: Size, height: float) -> Any:
     """Return a transparent figure of `size.width` x `height` pixels."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(size.width / 72, height / 72), dpi=72, facecolor="none", edgecolor="none")
+    points = (size.width / 72, height / 72)
+    return Figure(figsize=points, dpi=72, facecolor="none", edgecolor="none", layout="none")  # whatever the user has set
 
 
 def add_axes(figure: Any, *, left: float, top: float, width: float, height: float, font: float) -> Any:

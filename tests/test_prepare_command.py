@@ -182,6 +182,7 @@ def test_the_data_is_not_replaced_by_what_is_made_of_it(refusal):
     assert "so that nothing is lost" in refusal(
         "prepare", "reviews.csv", "--test", "prepared/test.csv", "--out", "prepared"
     )
+    assert "inside of prepared, which is read whole" in refusal("prepare", "prepared", "--out", "prepared/again")
 
 
 def test_help_names_every_option_of_the_preparation(capsys):

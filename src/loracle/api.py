@@ -66,8 +66,9 @@ def compare(
     """Fit every method with every seed, decide which is the cheapest that is not worse, and write the report.
 
     `out` is the run's folder (default runs/<task name>); a run that was begun there is continued, and may then have
-    other methods, seeds, margin or cost_texts, but nothing else changed. `margin` is the share of the deciding metric
-    that does not matter. Raises ConfigError for an unknown name or value, RunError where `out` holds something else.
+    more methods or seeds, another margin or cost_texts, and another way to pay and wait for a language model, but
+    nothing else changed. `margin` is the share of the deciding metric that does not matter. Raises ConfigError for an
+    unknown name or value, RunError where `out` holds something else.
 
     >>> import loracle
     >>> task = loracle.load_task()                                              # the embedded complaints

@@ -103,6 +103,15 @@ def test_the_seed_is_the_one_whose_model_was_kept(begun: Path) -> None:
     assert choose_seed(run, "lora") == int(np.argmax([accuracy + loss / 1e3 for accuracy, loss in scores]))
 
 
+def test_a_method_without_metrics_on_validation_has_its_one_seed(begun: Path) -> None:
+    run = load_run(begun / "run")
+    results = [
+        replace(item, validation_metrics={}) if item.method == "tfidf" else item for item in run.comparison.results
+    ]
+    asked = replace(run, comparison=replace(run.comparison, results=tuple(results)))
+    assert choose_seed(asked, "tfidf") == 0
+
+
 def test_a_seed_can_be_named_and_stands_for_none_of_a_method_without_chance(begun: Path) -> None:
     run = load_run(begun / "run")
     assert (choose_seed(run, "lora", 1), choose_seed(run, "tfidf", 1)) == (1, 0)

@@ -6,13 +6,14 @@ import random
 import numpy as np
 import pytest
 
+from loracle.data.cleaning import text_key
 from loracle.data.task import Task
 from loracle.errors import ConfigError
 from loracle.inspection import corpus as corpus_module
 from loracle.inspection.copies import group_copies
 from loracle.inspection.corpus import Corpus
 from loracle.inspection.description import Overlap
-from loracle.inspection.measuring import Measures, _key
+from loracle.inspection.measuring import Measures
 from loracle.inspection.near import Near, check_threshold, find_near, summarise_near
 from loracle.inspection.shingles import WordHashes, empty_minhash, shingle, sign, split_words
 
@@ -26,7 +27,7 @@ def look(task: Task, threshold: float = 0.8) -> Near:
     hashes, minhash = WordHashes(), empty_minhash()
     words = [split_words(text) for text in texts]
     measures = Measures(
-        keys=np.array([_key(text) for text in texts], np.uint64),
+        keys=np.array([text_key(text) for text in texts], np.uint64),
         words=np.array([len(each) for each in words], np.int32),
         tokens=np.zeros(len(texts), np.int32),
         marks=np.zeros(len(texts), np.uint16),

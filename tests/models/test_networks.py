@@ -9,6 +9,8 @@ from loracle.models.networks import NetworkConfig
     [
         ("frozen_layers", -1),
         ("frozen_layers", 1.5),
+        ("frozen_layers", float("nan")),
+        ("frozen_layers", float("inf")),
         ("scratch_layers", 0),
         ("scratch_heads", 3),
         ("scratch_dropout", 1.0),

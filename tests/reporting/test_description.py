@@ -192,3 +192,7 @@ def test_page_is_written_over_its_own_kind_alone(hostile: Description, tmp_path:
     (tmp_path / "other.html").write_text("<html>mine</html>", encoding="utf-8")
     with pytest.raises(ConfigError, match="was not written by this command"):
         write_description(hostile, tmp_path / "other.html")
+    (tmp_path / "comparison.json").write_text('{\n "name": "a run",\n "task": {}}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="was not written by this command"):
+        write_description(hostile, tmp_path / "comparison.json")
+    assert write_description(hostile, write_description(hostile, tmp_path / "values.json")).is_file()

@@ -226,7 +226,7 @@ def test_both_files_are_written_and_nothing_else_is_written_over(side: SideBySid
     assert [path.name for path in written] == ["side.html", "side.md"]
     first = [path.read_bytes() for path in written]
     assert [path.read_bytes() for path in write_side_by_side(side, tmp_path / "side.html")] == first
-    (tmp_path / "README.md").write_text("# Years of work", encoding="utf-8")
+    (tmp_path / "README.md").write_text("# Years of work with loracle compare-runs", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"README\.md is there and was not written by this command"):
         write_side_by_side(side, tmp_path / "README.html")
     assert not (tmp_path / "README.html").exists()

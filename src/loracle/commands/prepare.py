@@ -51,8 +51,10 @@ def prepare(
 
 
 def _check_apart(out: Path, *sources: str | Path | None) -> None:
-    """Refuse to replace a folder that holds what is read."""
+    """Refuse to replace a folder that holds what is read, and to write into one that is read whole."""
     for source in sources:
         path = Path(source).expanduser().resolve() if source else None
         if path and path.exists() and path.is_relative_to(out.resolve()):
             raise ConfigError(f"--out is {out}, where {source} lies; give another folder, so that nothing is lost")
+        if path and path.is_dir() and out.resolve().is_relative_to(path):
+            raise ConfigError(f"--out is {out}, inside of {source}, which is read whole; give a folder outside of it")

@@ -98,7 +98,9 @@ def choose_seed(run: FinishedRun, method: str, seed: int | None = None) -> int:
     known = sorted({result.seed for name in run.methods for result in run.results(name)})
     if seed is not None and seed not in known:
         raise ConfigError(f"seed is {seed}; allowed, as in {run.folder}: {', '.join(map(str, known))}")
-    if seed is not None and len(results) > 1:
+    if len(results) == 1:
+        return results[0].seed  # a language model has no metrics on validation
+    if seed is not None:
         return seed
     metric = run.comparison.ledger["budget"]["metric"]
     return max(results, key=lambda result: preference(result.validation_metrics, metric)).seed
@@ -118,16 +120,7 @@ def load_probabilities(run: FinishedRun, method: str, seed: int, *, texts: int) 
 
 def load_labels(run: FinishedRun, method: str, seed: int) -> np.ndarray:
     """Return the test labels that are stored with the predictions, int64 (texts,); RunError where they are broken."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = run.folder / "predictions" / f"{method}.{seed}.parquet"
-    places = {name: index for index, name in enumerate(run.label_names)}
-    try:
-        names = pq.read_table(path, columns=["label"])["label"].to_pylist()
-        return np.array([places[name] for name in names], dtype=np.int64)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise RunError(f"{path} cannot be read; delete it, and `loracle compare` makes it again") from error
+    return RunFolder(run.folder).load_labels(method, seed, run.label_names)
 
 
 def load_data(

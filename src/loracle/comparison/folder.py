@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import io
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from loracle.files import check_writable, load_json, save_json, write_bytes, wri
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from loracle.data.task import Task
 
@@ -111,16 +113,18 @@ class RunFolder:
     def load_predictions(self, method: str, seed: int) -> np.ndarray:
         """Return the probabilities of a finished run, float32 (test texts, classes); RunError where they are broken."""
         import numpy as np
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        path = self._prediction_path(method, seed)
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise RunError(f"{path} cannot be read; delete it, and `loracle compare` makes it again") from error
-        shares = [name for name in table.column_names if name.startswith("p_")]
-        return np.column_stack([table.column(name).to_numpy() for name in shares])
+        with self._predictions(method, seed) as table:
+            shares = [name for name in table.column_names if name.startswith("p_")]
+            return np.column_stack([table.column(name).to_numpy() for name in shares])
+
+    def load_labels(self, method: str, seed: int, label_names: Sequence[str]) -> np.ndarray:
+        """Return the test labels beside a run's predictions, int64 (test texts,); RunError where they are broken."""
+        import numpy as np
+
+        places = {name: index for index, name in enumerate(label_names)}
+        with self._predictions(method, seed) as table:
+            return np.array([places[name] for name in table.column("label").to_pylist()], dtype=np.int64)
 
     def model_path(self, method: str) -> Path:
         """Return models/<method>."""
@@ -131,6 +135,17 @@ class RunFolder:
 
     def _prediction_path(self, method: str, seed: int) -> Path:
         return self.path / "predictions" / f"{method}.{seed}.parquet"
+
+    @contextmanager
+    def _predictions(self, method: str, seed: int) -> Iterator[pa.Table]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self._prediction_path(method, seed)
+        try:
+            yield pq.read_table(path)
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise RunError(f"{path} cannot be read; delete it, and `loracle compare` makes it again") from error
 
     def _stored_configuration(self) -> dict[str, Any] | None:
         if self.path.exists() and not self.path.is_dir():

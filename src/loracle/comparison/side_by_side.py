@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from loracle.comparison.finished import FinishedRun, choose_method, load_labels, load_probabilities, load_run
 from loracle.comparison.result import Pair, Result, Summary
+from loracle.comparison.summarising import mean_per_class
 from loracle.errors import ConfigError, RunError
-from loracle.evaluation.metrics import are_answers, checked, per_class, predicted_classes
+from loracle.evaluation.metrics import are_answers, checked, predicted_classes
 from loracle.evaluation.statistics import McNemar, holm, mcnemar, metric_intervals
 from loracle.evaluation.uncertainty import Contrast, Interval, Runs
 
@@ -99,7 +100,7 @@ def compare_runs(folders: Sequence[str | Path], *, methods: Sequence[str] = ()) 
             method=chosen[place],
             seeds=seeds[place],
             metrics=_metrics(run, chosen[place], labels, probabilities[place], field, place),
-            per_class=_mean_per_class(labels, probabilities[place], run.label_names),
+            per_class=mean_per_class(labels, probabilities[place], run.label_names),
         )
         for place, (name, run) in enumerate(zip(_short_names(places), runs, strict=True))
     )
@@ -113,7 +114,7 @@ def compare_runs(folders: Sequence[str | Path], *, methods: Sequence[str] = ()) 
             "log_loss": tuple(_loss_difference(labels, item, probabilities[0]) for item in probabilities),
         },
         pairs={metric: _pairs(field, metric, [entry.title for entry in entries]) for metric in TESTED},
-        alone=tuple(field.mcnemar(*places) for places in field.places),
+        alone=tuple(field.mcnemar(*pair) for pair in field.places),
         options=_differing([run.options for run in runs]),
         circumstances=_differing([_circumstances(run) for run in runs]),
     )
@@ -259,14 +260,6 @@ def _metrics(
     known = summary.metrics if whole else metric_intervals(labels, probabilities)
     averages = {metric: field.interval(metric, place) for metric in ("precision", "recall")}
     return {metric: {**known, **averages}[metric] for metric in METRICS if metric in {*known, *averages}}
-
-
-def _mean_per_class(labels: Array, probabilities: Array, names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
-    tables = [per_class(labels, run) for run in probabilities]
-    return tuple(
-        {"label": name, **{key: float(np.mean([table[index][key] for table in tables])) for key in tables[0][index]}}
-        for index, name in enumerate(names)
-    )
 
 
 def _loss_difference(labels: Array, probabilities: Array, first: Array) -> Interval | None:

@@ -52,6 +52,20 @@ def summarise(task: Task, results: Sequence[Result], ledger: Mapping[str, Any], 
     )
 
 
+def mean_per_class(
+    labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str]
+) -> tuple[Mapping[str, Any], ...]:
+    """Return label, precision, recall, f1 and support of each class: means over seeds (seeds, texts, classes)."""
+    tables = [per_class(labels, run) for run in probabilities]
+    return tuple(
+        {
+            "label": name,
+            **{key: float(np.mean([table[index][key] for table in tables])) for key in tables[0][index]},
+        }
+        for index, name in enumerate(label_names)
+    )
+
+
 def _place(summary: Summary, metric: str) -> tuple[int, float]:
     """Order what has a rank before what has none, and that before what failed."""
     standing = 0 if summary.error else 1 if summary.unranked else 2
@@ -83,7 +97,7 @@ def _summary(
         peak_gpu_memory_bytes=max(run.peak_gpu_memory_bytes for run in runs),
         bytes_on_disk=runs[0].bytes_on_disk,
         cost_seconds=search + scoring * ledger["cost_texts"] / 1000,
-        per_class=_mean_per_class(labels, probabilities, label_names),
+        per_class=mean_per_class(labels, probabilities, label_names),
         confusion=tuple(tuple(map(int, row)) for row in confusion(labels, probabilities[kept])),
         answers=runs[0].answers,
         unranked=runs[0].unranked,
@@ -93,19 +107,6 @@ def _summary(
 
 def _preference(run: Result, metric: str) -> tuple[float, float]:
     return preference(run.validation_metrics, metric) if run.validation_metrics else (0.0, 0.0)
-
-
-def _mean_per_class(
-    labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str]
-) -> tuple[Mapping[str, Any], ...]:
-    tables = [per_class(labels, run) for run in probabilities]
-    return tuple(
-        {
-            "label": name,
-            **{key: float(np.mean([table[index][key] for table in tables])) for key in tables[0][index]},
-        }
-        for index, name in enumerate(label_names)
-    )
 
 
 def _candidates(summaries: Sequence[Summary], probabilities: Mapping[str, np.ndarray]) -> list[Candidate]:

@@ -81,6 +81,11 @@ def text_array(column: pa.Array, name: str, source: str, first_row: int) -> pa.S
     return _strings(column, name, source, first_row)
 
 
+def text_key(text: str) -> int:
+    """Return 64 bits by which copies of a text are told, blanks around it aside."""
+    return int.from_bytes(hashlib.blake2b(text.strip().encode("utf-8"), digest_size=8).digest(), "little")
+
+
 @dataclass
 class _Draft:
     """The arrays of a table while its batches come in."""
@@ -270,11 +275,7 @@ def _blank(values: pa.StringArray) -> pa.BooleanArray:
 
 
 def _keys(texts: pa.StringArray) -> npt.NDArray[np.uint64]:
-    return np.fromiter(map(_key, texts.to_pylist()), np.uint64, len(texts))
-
-
-def _key(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.strip().encode("utf-8"), digest_size=8).digest(), "little")
+    return np.fromiter(map(text_key, texts.to_pylist()), np.uint64, len(texts))
 
 
 def _count(number: int, noun: str) -> str:

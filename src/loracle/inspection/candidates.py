@@ -1,7 +1,7 @@
 """Pairs of texts that may be near duplicates, from their signatures alone.
 
 A signature of 64 values is cut into 16 bands of four. Two texts of Jaccard similarity s agree in one band at least
-with probability 1 - (1 - s^4)^16: 0.9998 at 0.8, 0.99 at 0.7, 0.02 at 0.2 (Leskovec, Rajaraman and Ullman, "Mining of
+with probability 1 - (1 - s^4)^16: 0.9998 at 0.8, 0.99 at 0.7, 0.03 at 0.2 (Leskovec, Rajaraman and Ullman, "Mining of
 Massive Datasets", chapter 3). Bands are sorted in arrays, since a million keys in dictionaries take gigabytes.
 
 A bucket, the texts that agree in a band, may be as large as the data: a letter that was sent ten thousand times with

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from loracle.data.cleaning import text_key
 from loracle.inspection.characters import mark_characters
 from loracle.inspection.corpus import READ_CHARACTERS, Corpus
 from loracle.inspection.shingles import (
@@ -54,7 +54,7 @@ def measure_texts(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, on_progres
     count_tokens, hashes, minhash = token_counter(tokenizer), WordHashes(), empty_minhash()
     for start, batch in corpus.batches():
         here, texts = slice(start, start + len(batch)), batch.to_pylist()
-        measures.keys[here] = [_key(text) for text in texts]
+        measures.keys[here] = [text_key(text) for text in texts]
         measures.marks[here] = mark_characters(batch)
         beginnings = [text[:READ_CHARACTERS] for text in texts]
         measures.tokens[here] = count_tokens(beginnings)
@@ -78,7 +78,3 @@ def _measure_words(measures: Measures, start: int, texts: list[str], hashes: Wor
         words = split_words(text)
         measures.words[row] = len(words)
         measures.signatures[row] = sign(shingle(words, hashes), minhash)
-
-
-def _key(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.strip().encode("utf-8"), digest_size=8).digest(), "little")

@@ -150,7 +150,7 @@ class Method:
     `cuts_texts` says whether only the first `max_length` tokens of a text are read; `remote` whether another machine
     answers, which may cost money. `check` raises where the method cannot work, before anything is spent.
 
-    A method without learning rates is deterministic here, so one seed says all.
+    A method without learning rates has one seed: it is deterministic here, or each further seed would be paid for.
     """
 
     name: str

@@ -6,6 +6,7 @@ written with plus signs: `targets=query+value`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def _parse_rate(name: str, value: str, method: Method) -> float:
     if not method.by_gradient:
         raise ConfigError(f"method {name!r}: {method.name} has no learning rate; leave it out")
     rate = _number(name, _RATE, value)
-    if not 0 < rate < float("inf"):
+    if rate <= 0:
         raise ConfigError(f"method {name!r}: learning_rate is {value}; allowed: a number above 0")
     return rate
 
@@ -119,6 +120,9 @@ def _convert(name: str, kind: type[LoRAConfig] | type[NetworkConfig], key: str, 
 
 def _number(name: str, key: str, value: str) -> float:
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
-        raise ConfigError(f"method {name!r}: {key} is {value!r}; allowed: a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"method {name!r}: {key} is {value!r}; allowed: a number")
+    return number

@@ -5,6 +5,7 @@ Importing this does not import torch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from loracle.errors import ConfigError, unknown
@@ -45,7 +46,7 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             least = 0 if name in ("frozen_layers", "scratch_dropout", "lstm_dropout") else 1
-            if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
+            if isinstance(value, int | float) and not isinstance(value, bool) and not least <= value < math.inf:
                 raise ConfigError(f"{name} is {value}; allowed: {least} or more")
         if self.scratch_hidden % self.scratch_heads:
             raise ConfigError(

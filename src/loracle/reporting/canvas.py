@@ -54,7 +54,8 @@ def empty_figure(size: Size, height: float) -> Any:
     from matplotlib.figure import Figure
 
     points = (size.width / 72, height / 72)
-    return Figure(figsize=points, dpi=72, facecolor="none", edgecolor="none", layout="none")  # whatever the user has set
+    layout: Any = "none"  # whatever the user has set; the types of matplotlib lack it
+    return Figure(figsize=points, dpi=72, facecolor="none", edgecolor="none", layout=layout)
 
 
 def add_axes(figure: Any, *, left: float, top: float, width: float, height: float, font: float) -> Any:

@@ -63,7 +63,8 @@ def pairs_key(side: SideBySide) -> str:
         f"Holm: corrected over the {pairs} pairs." if pairs > 1 else "With one pair Holm's correction changes nothing."
     )
     alone = " Right alone: texts that only one of the two gets right, first : second, where each is one model."
-    return f"p of accuracy: {test}; p of macro-F1: paired bootstrap. {holm}{alone if single else ''}"
+    both = f"p of accuracy: {test}; p of macro-F1: that of the difference over texts and seeds."
+    return f"{both} {holm}{alone if single else ''}"
 
 
 def classes_finding(side: SideBySide) -> str:

@@ -27,8 +27,8 @@ from loracle.reporting.tables import Table
 if TYPE_CHECKING:
     from rich.table import Table as TerminalTable
 
-_SUFFIXES = (".html", ".md")
 _MARK = "loracle compare-runs"
+_MARKS = {".html": f'content="{_MARK}"', ".md": f"<!-- {_MARK} -->"}
 _GAP = 3  # between two columns in the terminal
 
 
@@ -37,10 +37,10 @@ def side_by_side_files(path: Path) -> tuple[Path, Path]:
 
     FileError where nothing can be written there.
     """
-    check_output(path, suffixes=_SUFFIXES, mark=_MARK)
+    check_output(path, suffixes=tuple(_MARKS), mark=_MARKS.get(path.suffix.lower(), ""))
     page, document = path.with_suffix(".html"), path.with_suffix(".md")
     for place in (page, document):
-        check_output(place, suffixes=_SUFFIXES, mark=_MARK)
+        check_output(place, suffixes=tuple(_MARKS), mark=_MARKS[place.suffix])
     return page, document
 
 
@@ -119,7 +119,7 @@ def _confusions(side: SideBySide) -> dict[str, Table]:
 
 
 def _blocks(side: SideBySide) -> Iterator[str]:
-    yield f"<!-- {_MARK} -->"
+    yield _MARKS[".md"]
     yield f"# {escape(headline(side))}"
     yield escape(caveat(side))
     yield escape(" · ".join(facts(side)))

@@ -18,7 +18,7 @@ import pytest
 
 from loracle.data.loading import load_task
 from loracle.data.task import Split, Task
-from loracle.errors import ConfigError, DataError, FileError
+from loracle.errors import ConfigError, DataError, FileError, ModelError
 from loracle.methods.llm import LLM, LLM_FEW, LLMScorer, draw_examples
 from loracle.methods.method import Classifier, Setup
 from loracle.methods.registry import find_methods, load_classifier
@@ -161,10 +161,11 @@ def test_few_shot_shows_its_examples_cut_like_all_texts(serve: Serve, task: Task
 
 @pytest.mark.parametrize("name", ["llm", "llm-few"])
 def test_loaded_classifier_asks_again_and_the_cache_answers(
-    serve: Serve, task: Task, tmp_path: Path, name: str
+    serve: Serve, task: Task, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (method,) = find_methods([name])
     server = serve()
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     Path("prices.toml").write_text(PRICES)
     setup = setup_for(server, llm_cache=tmp_path / "answers", llm_prices=Path("prices.toml"), llm_budget=9.0)
     classifier = method.fit(task, setup, seed=0).classifier
@@ -192,10 +193,20 @@ def test_saved_classifier_remembers_the_server_and_not_the_key(
     classifier = LLM.fit(task, Setup(llm=LLMConfig(llm_model="tiny")), seed=0).classifier
     classifier.predict(["good box"])
     classifier.save(tmp_path / "saved")
-    monkeypatch.delenv("OPENAI_BASE_URL")
     assert load_classifier(tmp_path / "saved").predict(["good box"]) == ["good"]
     assert not any(b"sk-secret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert "sk-secret" not in repr(classifier) + repr(vars(classifier.scorer))
+
+
+def test_address_of_a_saved_folder_is_asked_only_where_the_user_names_it(
+    serve: Serve, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    LLM.fit(task, setup_for(server), seed=0).classifier.save(tmp_path / "saved")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    with pytest.raises(ModelError, match=f"asks {server.url}; set OPENAI_BASE_URL"):
+        load_classifier(tmp_path / "saved")
+    assert not server.calls
 
 
 def test_saved_file_that_is_not_whole_is_refused(serve: Serve, task: Task, tmp_path: Path) -> None:

@@ -30,6 +30,11 @@ def test_given_learning_rate_is_the_only_one_tried() -> None:
     assert METHODS["lora"].learning_rates != (2e-4,)
 
 
+def test_blanks_in_a_name_make_no_other_method() -> None:
+    first, second = find_methods(["lora: rank = 16"]) + find_methods(["lora:rank=16"])
+    assert first.name == second.name == "lora:rank=16"
+
+
 def test_name_without_options_is_the_method_itself() -> None:
     assert find_methods(["lora"]) == (METHODS["lora"],)
 
@@ -37,6 +42,9 @@ def test_name_without_options_is_the_method_itself() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("tfidf:rank=16", "takes no options"),
+        ("lora:lstm_hidden=3", "unknown option"),
+        ("lora:targets=../x", "is no option"),
         ("lora:rnak=4", "did you mean 'rank'"),
         ("lora:rank", "is no option"),
         ("lora:rank=", "is no option"),
@@ -47,7 +55,7 @@ def test_name_without_options_is_the_method_itself() -> None:
         ("lora:rank=4:rank=8", "twice"),
         ("lora:learning_rate=-1", "above 0"),
         ("lora:learning_rate=nan", "a number"),
-        ("tfidf:learning_rate=0.1", "no learning rate"),
+        ("tfidf:learning_rate=0.1", "takes no options"),
         ("partial:frozen_layers=1.5", "a whole number, or a share"),
         ("partial:train_embeddings=yes", "true or false"),
         ("loora:rank=4", "did you mean 'lora'"),

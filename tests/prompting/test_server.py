@@ -34,6 +34,13 @@ def test_key_that_cannot_be_one_is_refused_and_not_repeated(monkeypatch: pytest.
     assert "sk-" not in str(raised.value)
 
 
+def test_address_of_a_file_goes_without_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    Path(".env").write_text("OPENAI_BASE_URL=http://elsewhere/v1\n")
+    assert find_server(LLMConfig()) == Server(base_url="http://elsewhere/v1", key=None)
+
+
 def test_address_of_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "localhost")
     with pytest.raises(ConfigError, match="OPENAI_BASE_URL is 'localhost'"):

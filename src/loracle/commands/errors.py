@@ -44,6 +44,7 @@ def errors(
     out
         File to write, .csv or .html; errors.csv and errors.html in the run's folder if left out.
     """
+    from loracle.comparison.finished import load_run
     from loracle.comparison.mistakes import find_mistakes
     from loracle.reporting import mistakes as listing
 
@@ -58,7 +59,7 @@ def errors(
         for place in places:
             listing.write_mistakes(found, place, rows=limit)
     own = found.answers[found.place(found.method)]
-    which = ", the best on validation" if seed is None else ""
+    which = ", the best on validation" if seed is None and len(load_run(run).results(found.method)) > 1 else ""
     console.print(f"{listing.headline(found)} Seed {own.seed}{which}.", style="bold")
     console.print()
     console.print(listing.kinds_table(found))

@@ -69,6 +69,8 @@ def finetuning(
     prepare: Prepare,
     save_weights: SaveWeights,
     load_weights: LoadWeights,
+    *,
+    options: tuple[str, ...] = (),
 ) -> Method:
     """Return the method that loads the base model, prepares it, and trains what `prepare` left trainable."""
 
@@ -80,7 +82,7 @@ def finetuning(
         prepare(base, setup)
         return base
 
-    return training(name, summary, learning_rates, build, save_weights, load_weights)
+    return training(name, summary, learning_rates, build, save_weights, load_weights, options=options)
 
 
 def training(
@@ -90,6 +92,8 @@ def training(
     build: Build,
     save_weights: SaveWeights,
     load_weights: LoadWeights,
+    *,
+    options: tuple[str, ...] = (),
 ) -> Method:
     """Return the method that trains the network that `build` makes.
 
@@ -116,7 +120,15 @@ def training(
         base.network.to(path.device).eval()
         return NetworkScorer(base, labels, saved["max_length"], path, save_weights)
 
-    return Method(name=name, summary=summary, learning_rates=learning_rates, fit=fit, load=load, cuts_texts=True)
+    return Method(
+        name=name,
+        summary=summary,
+        learning_rates=learning_rates,
+        fit=fit,
+        load=load,
+        cuts_texts=True,
+        options=options,
+    )
 
 
 def _fit(

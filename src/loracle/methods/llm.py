@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loracle.errors import FileError
+from loracle.errors import FileError, ModelError
 from loracle.files import load_json, save_json
 from loracle.methods.method import Classifier, Fitted, Method, Setup
 from loracle.models.counting import Counts
@@ -136,10 +136,21 @@ def _check(task: Task, setup: Setup) -> None:
 def _load(folder: Path) -> LLMScorer:
     path = folder / _FILE
     saved = load_json(path, keys=_KEYS)
+    _check_trusted(folder, saved["settings"])
     try:
         return LLMScorer(_parse_prompt(saved["prompt"]), LLMConfig(**saved["settings"]), _parse_price(saved["price"]))
     except (KeyError, TypeError) as error:
         raise FileError(f"{path} is not what this version of Loracle writes ({error}); train it again") from error
+
+
+def _check_trusted(folder: Path, settings: Any) -> None:
+    """Refuse an address that the user did not name: the key and all texts would go to whoever wrote the folder."""
+    asked = settings.get("llm_base_url") if isinstance(settings, dict) else None
+    if asked is not None and asked != find_server(LLMConfig()).base_url:
+        raise ModelError(
+            f"the classifier in {folder} asks {asked}; set OPENAI_BASE_URL to this address if your texts and your key "
+            "may go there"
+        )
 
 
 def _parse_prompt(saved: dict[str, Any]) -> Prompt:

@@ -46,4 +46,5 @@ LORA = finetuning(
     prepare_lora,
     _save,
     _load,
+    options=("rank", "alpha", "dropout", "targets"),
 )

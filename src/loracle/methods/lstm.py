@@ -40,4 +40,5 @@ LSTM = training(
     _build,
     _save,
     _load,
+    options=("lstm_words", "lstm_embedding", "lstm_hidden", "lstm_dropout"),
 )

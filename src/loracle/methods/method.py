@@ -147,7 +147,8 @@ class Fit(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient;
-    `cuts_texts` says whether only the first `max_length` tokens of a text are read; `remote` whether another machine
+    `cuts_texts` says whether only the first `max_length` tokens of a text are read; `options` names those of the setup
+    that it alone reads; `remote` whether another machine
     answers, which may cost money. `check` raises where the method cannot work, before anything is spent.
 
     A method without learning rates has one seed: it is deterministic here, or each further seed would be paid for.
@@ -159,6 +160,7 @@ class Method:
     load: Callable[[Path], Scorer]
     learning_rates: tuple[float, ...] = ()
     cuts_texts: bool = False
+    options: tuple[str, ...] = ()
     remote: bool = False
     check: Callable[[Task, Setup], None] | None = None
 

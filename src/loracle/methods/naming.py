@@ -1,12 +1,13 @@
 """A method named with options of its own: `lora:rank=16:alpha=32` is LoRA with another rank in the same comparison.
 
-Options are those of LoRA and of the networks, and `learning_rate`, which is then given instead of searched. A list is
-written with plus signs: `targets=query+value`.
+Options are those that the method reads, of LoRA or of the networks, and `learning_rate`, which is then given instead of
+searched. A list is written with plus signs: `targets=query+value`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SEPARATOR = ":"
 _RATE = "learning_rate"
+_VALUE = re.compile(r"[\w.+-]+")  # a name is part of the names of files
 _PARTS: Mapping[str, type[LoRAConfig] | type[NetworkConfig]] = {"lora": LoRAConfig, "networks": NetworkConfig}
 _PART_OF = {option.name: part for part, kind in _PARTS.items() for option in fields(kind)}
 
@@ -36,13 +38,14 @@ def plain_name(name: str) -> str:
 
 
 def with_options(name: str, method: Method) -> Method:
-    """Return the method as `name` says, options included; raises ConfigError for an option that does not exist."""
-    options = _parse(name)
+    """Return the method as `name` says, options included; raises ConfigError for one that the method does not read."""
+    options = _parse(name, method)
+    if not options:
+        return method
+    name = _SEPARATOR.join([method.name, *(f"{key}={value}" for key, value in options.items())])  # one spelling
     rate = options.pop(_RATE, None)
     if rate is not None:
-        method = replace(method, learning_rates=(_parse_rate(name, rate, method),))
-    if not options and rate is None:
-        return method
+        method = replace(method, learning_rates=(_parse_rate(name, rate),))
     changes: dict[str, dict[str, Any]] = {
         part: {key: _convert(name, kind, key, value) for key, value in options.items() if _PART_OF[key] == part}
         for part, kind in _PARTS.items()
@@ -79,23 +82,24 @@ class _Changed:
         return replace(fitted, classifier=replace(fitted.classifier, method=self.name))
 
 
-def _parse(name: str) -> dict[str, str]:
+def _parse(name: str, method: Method) -> dict[str, str]:
+    allowed = [*method.options, *([_RATE] if method.by_gradient else [])]
     options: dict[str, str] = {}
     for part in name.split(_SEPARATOR)[1:]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not value:
+        if not equals or not _VALUE.fullmatch(value):
             raise ConfigError(f"method {name!r}: {part!r} is no option; write lora:rank=16:alpha=32")
-        if key not in _PART_OF and key != _RATE:
-            raise unknown(f"option in method {name!r}:", key, [*_PART_OF, _RATE])
+        if not allowed:
+            raise ConfigError(f"method {name!r}: {method.name} takes no options; leave {part!r} out")
+        if key not in allowed:
+            raise unknown(f"option in method {name!r}:", key, allowed)
         if key in options:
             raise ConfigError(f"method {name!r} has {key} twice")
         options[key] = value
     return options
 
 
-def _parse_rate(name: str, value: str, method: Method) -> float:
-    if not method.by_gradient:
-        raise ConfigError(f"method {name!r}: {method.name} has no learning rate; leave it out")
+def _parse_rate(name: str, value: str) -> float:
     rate = _number(name, _RATE, value)
     if rate <= 0:
         raise ConfigError(f"method {name!r}: learning_rate is {value}; allowed: a number above 0")

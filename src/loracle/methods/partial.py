@@ -41,4 +41,5 @@ PARTIAL = finetuning(
     prepare_partial,
     save_trained,
     load_trained,
+    options=("frozen_layers", "train_embeddings"),
 )

@@ -46,4 +46,5 @@ SCRATCH = training(
     _build,
     _save,
     _load,
+    options=("scratch_hidden", "scratch_layers", "scratch_heads", "scratch_intermediate", "scratch_dropout"),
 )

@@ -104,4 +104,5 @@ UNTRAINED = Method(
     fit=fit_untrained,
     load=_load,
     cuts_texts=True,
+    options=("untrained",),
 )

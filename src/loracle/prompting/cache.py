@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from loracle.errors import FileError
 
+_FORMAT = 1  # of a kept record: raise it when one changes, and older ones are not found
 _KEY_DIGITS = 32
 _KEY = slice(len(b'{"key": "'), len(b'{"key": "') + _KEY_DIGITS)
 
@@ -30,8 +31,8 @@ def default_folder() -> Path:
 
 
 def hash_parts(*parts: Any) -> str:
-    """Return 32 hex digits of the SHA-256 over JSON values, in order."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_KEY_DIGITS]
+    """Return 32 hex digits of the SHA-256 over the format of what is kept and JSON values, in order."""
+    return hashlib.sha256(json.dumps([_FORMAT, *parts]).encode()).hexdigest()[:_KEY_DIGITS]
 
 
 class Cache:

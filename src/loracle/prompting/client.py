@@ -148,7 +148,7 @@ class Client:
         except ValueError:
             content = None
         if not isinstance(content, dict):
-            raise CallError(NO_PROTOCOL, then=Then.RETRY)
+            raise CallError(NO_PROTOCOL, then=Then.RETRY, charged=True)
         return content
 
     def _most(self, body: Body) -> float:

@@ -52,7 +52,7 @@ def parse_reply(content: dict[str, Any], server: Server, seconds: float) -> Repl
     choices, error = content.get("choices"), content.get("error")
     if not isinstance(choices, list):
         if error is None:
-            raise CallError(NO_PROTOCOL, then=Then.RETRY)
+            raise CallError(NO_PROTOCOL, then=Then.RETRY, charged=True)
         status = error.get("code") if isinstance(error, dict) else None
         raise judge_status(status if isinstance(status, int) else 500, error, server)
     choice = _object(choices[0]) if choices else {}

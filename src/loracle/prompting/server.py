@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loracle.prompting.config import LLMConfig
 
 OPENAI_URL = "https://api.openai.com/v1"
+_URL, _KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 _ENVIRONMENT_FILE = Path(".env")
 
 
@@ -32,14 +33,19 @@ class Server:
 def find_server(config: LLMConfig) -> Server:
     """Return the server of `config`, with a key from the environment or from .env in the working directory.
 
-    Raises ConfigError for an address or a key that cannot be one.
+    An address that stands in .env goes with the key that stands there alone, so that a foreign .env cannot send
+    your own key elsewhere. Raises ConfigError for an address or a key that cannot be one.
     """
-    given = config.llm_base_url or _find("OPENAI_BASE_URL") or OPENAI_URL
-    check_url(given, "llm_base_url" if config.llm_base_url else "OPENAI_BASE_URL")
-    key = _find("OPENAI_API_KEY")
+    file = _read_environment_file()
+    own = config.llm_base_url or _blank_as_none(os.environ.get(_URL))
+    given = own or _blank_as_none(file.get(_URL))
+    check_url(given or OPENAI_URL, "llm_base_url" if config.llm_base_url else _URL)
+    key = _blank_as_none(file.get(_KEY))
+    if own or not given:
+        key = _blank_as_none(os.environ.get(_KEY)) or key
     if key and not (key.isascii() and key.isprintable() and " " not in key):
         raise ConfigError("OPENAI_API_KEY holds blanks or characters that no key has; set it again, the key alone")
-    return Server(base_url=given.rstrip("/"), key=key)
+    return Server(base_url=(given or OPENAI_URL).rstrip("/"), key=key)
 
 
 def require_key(server: Server) -> None:
@@ -65,10 +71,8 @@ def check_url(url: str, name: str) -> None:
         raise ConfigError(f"{name} is {url!r}; allowed: an address such as http://localhost:8000/v1")
 
 
-def _find(name: str) -> str | None:
-    """Return a variable of the environment, else of the file .env; None where it is blank or in neither."""
-    value = os.environ.get(name) or _read_environment_file().get(name) or ""
-    return value.strip() or None
+def _blank_as_none(value: str | None) -> str | None:
+    return (value or "").strip() or None
 
 
 def _read_environment_file() -> dict[str, str | None]:

@@ -48,18 +48,16 @@ def errors(
     from loracle.comparison.mistakes import find_mistakes
     from loracle.reporting import mistakes as listing
 
-    console, limit = open_console(), listing.ROWS if rows is None else rows
-    if out is not None:
-        listing.check_mistakes_output(out, limit)  # before the data is read, which may take a while
+    console, finished, limit = open_console(), load_run(run), listing.ROWS if rows is None else rows
+    places = (out,) if out is not None else (run / "errors.csv", run / "errors.html")
+    for place in places:
+        listing.check_mistakes_output(place, limit)  # before the data is read, which may take a while
     with row_progress(console) as on_rows:
         found = find_mistakes(run, method=method, pair=methods_pair, seed=seed, data=data, test=test, on_rows=on_rows)
-        places = (out,) if out is not None else (run / "errors.csv", run / "errors.html")
-        for place in places:
-            listing.check_mistakes_output(place, limit)
         for place in places:
             listing.write_mistakes(found, place, rows=limit)
     own = found.answers[found.place(found.method)]
-    which = ", the best on validation" if seed is None and len(load_run(run).results(found.method)) > 1 else ""
+    which = ", the best on validation" if seed is None and len(finished.results(found.method)) > 1 else ""
     console.print(f"{listing.headline(found)} Seed {own.seed}{which}.", style="bold")
     console.print()
     console.print(listing.kinds_table(found))

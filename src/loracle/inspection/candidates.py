@@ -6,7 +6,7 @@ Massive Datasets", chapter 3). Bands are sorted in arrays, since a million keys 
 
 A bucket, the texts that agree in a band, may be as large as the data: a letter that was sent ten thousand times with
 another number in it. So a text is compared with the 32 that follow it in its bucket, which has another random order in
-each band, and of each kind of partner (which split, same label or not) no more than eight are kept. In a bucket of 33
+each band, and of each kind of partner (which split, same label or not) about eight are kept. In a bucket of 33
 or fewer that is every pair; in a large one every text still meets some hundred others. Small buckets come first: two
 texts that share more than a letterhead with each other meet there, before the many that share the letterhead alone
 can take their places.

@@ -58,11 +58,12 @@ def test_columns_of_a_parquet_file_keep_their_types_in_json_lines(classifier, tm
     assert (second["text"], second["tags"]) == ("", None)
 
 
-def test_a_column_with_the_name_of_one_that_is_written_is_left_out(classifier, tmp_path):
+def test_a_column_with_the_name_of_one_that_is_written_is_kept_under_another(classifier, tmp_path):
     (tmp_path / "new.csv").write_text("text,label,p_bad,id\nlate,good,1,7\n", encoding="utf-8")
     write_predictions(classifier, read_rows(tmp_path / "new.csv"), out=tmp_path / "out.csv")
     (row,) = read_csv(tmp_path / "out.csv")
-    assert list(row) == ["text", "label", "p_bad", "p_good", "id"]
+    assert list(row) == ["text", "label", "p_bad", "p_good", "label_given", "p_bad_given", "id"]
+    assert (row["label_given"], row["p_bad_given"]) == ("good", "1")
     assert row["label"] == classifier.predict(["late"])[0]
     assert float(row["p_bad"]) == pytest.approx(classifier.predict_proba(["late"])[0, 0], abs=1e-6)
 

@@ -26,19 +26,20 @@ def write_predictions(
 ) -> int:
     """Write text, label, one probability a class and the other columns of each row; return how many rows there were.
 
-    The first column of a batch holds the texts. Others follow as they are, but one that has the name of a column
-    which is written anyway is left out. `out` is written whole or not at all; None is standard output. Where the
-    first batch cannot be read nothing is written.
+    The first column of a batch holds the texts. Others follow as they are; one that has the name of a column which is
+    written anyway, as `label`, becomes `label_given`. `out` is written whole or not at all; None is standard output.
+    Where the first batch cannot be read nothing is written.
     """
     batches = iter(batches)
     read = list(itertools.islice(batches, 1))
     columns = ["text", "label", *(f"p_{name}" for name in classifier.label_names)]
-    others = [name for name in read[0].schema.names[1:] if name not in columns] if read else []
+    others = read[0].schema.names[1:] if read else []
+    columns_given = [f"{name}_given" if name in columns else name for name in others]
     written = 0
     with _opened(out) as file:
-        write = _json_writer(file, [*columns, *others]) if jsonl else _csv_writer(file)
+        write = _json_writer(file, [*columns, *columns_given]) if jsonl else _csv_writer(file)
         if not jsonl:
-            write([*columns, *others])
+            write([*columns, *columns_given])
         for batch in itertools.chain(read, batches):
             for row in _rows(classifier, batch, others):
                 write(row)

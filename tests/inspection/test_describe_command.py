@@ -85,3 +85,11 @@ def test_what_cannot_be_is_refused_in_one_line_and_nothing_is_written(
     assert error.count("\n") == 1
     assert sorted(path.name for path in here.iterdir()) == ["folder.html", "page.html"]
     assert (here / "page.html").read_text(encoding="utf-8") == "my own page"
+
+
+def test_labels_that_are_too_rare_to_split_are_noted_and_not_refused(tmp_path: Path, capsys) -> None:
+    lines = [f"order {number} came late again,bad" for number in range(12)]
+    lines += [f"order {number} was lovely and fast,good" for number in range(12)] + ["never seen before,odd"]
+    (tmp_path / "raw.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    assert main(["describe", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "page.html")]) == 0
+    assert "'odd' (1)" in " ".join(capsys.readouterr().out.split())

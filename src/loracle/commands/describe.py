@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,8 @@ def describe(
     if out is not None:
         check_description_output(out)
     console = open_console()
-    task = read_task(data, flags, console, preparation)
+    # what is to be merged or dropped is what one comes to see, so rare labels are noted instead of refused
+    task = read_task(data, replace(flags, drop_rare=True), console, preparation)
     page = out or api.default_page(task)
     with _progress(console) as on_progress:
         options: dict[str, Any] = {"model": model, "max_length": max_length, "near_threshold": near_threshold}

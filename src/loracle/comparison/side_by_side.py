@@ -22,6 +22,7 @@ from loracle.errors import ConfigError, RunError
 from loracle.evaluation.metrics import are_answers, checked, predicted_classes
 from loracle.evaluation.statistics import McNemar, holm, mcnemar, metric_intervals
 from loracle.evaluation.uncertainty import Contrast, Interval, Runs
+from loracle.methods.naming import read_options
 
 METRICS = ("accuracy", "macro_f1", "precision", "recall", "log_loss")
 """What is laid side by side; precision and recall are means over the classes that occur, as macro-F1 is."""
@@ -115,7 +116,7 @@ def compare_runs(folders: Sequence[str | Path], *, methods: Sequence[str] = ()) 
         },
         pairs={metric: _pairs(field, metric, [entry.title for entry in entries]) for metric in TESTED},
         alone=tuple(field.mcnemar(*pair) for pair in field.places),
-        options=_differing([run.options for run in runs]),
+        options=_differing([{**run.options, **read_options(name)} for run, name in zip(runs, chosen, strict=True)]),
         circumstances=_differing([_circumstances(run) for run in runs]),
     )
 

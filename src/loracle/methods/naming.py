@@ -37,6 +37,19 @@ def plain_name(name: str) -> str:
     return name.partition(_SEPARATOR)[0].strip()
 
 
+def read_options(name: str) -> dict[str, Any]:
+    """Return the options in the name of a method of a finished run, without any check.
+
+    >>> read_options("lora:rank=16:learning_rate=2e-4")
+    {'rank': 16, 'learning_rate': 0.0002}
+    """
+    pairs = (part.partition("=") for part in name.split(_SEPARATOR)[1:])
+    return {
+        key: _convert(name, _PARTS[_PART_OF[key]], key, value) if key in _PART_OF else _number(name, key, value)
+        for key, _, value in pairs
+    }
+
+
 def with_options(name: str, method: Method) -> Method:
     """Return the method as `name` says, options included; raises ConfigError for one that the method does not read."""
     options = _parse(name, method)

@@ -600,7 +600,9 @@ def test_predict_reads_csv_jsonl_and_lines_and_says_the_same(finished, write, ca
     rows = read_csv(printed[0])
     assert [(row["text"], row["label"]) for row in rows] == [("lovely, fast", "good"), ("rude awful", "bad")]
     assert all(abs(float(row["p_good"]) + float(row["p_bad"]) - 1) < 1e-5 for row in rows)
-    assert set(printed) == {printed[0]}
+    assert [row.pop("label_given") for row in rows] == ["?", "?"]  # the one thing that the other inputs do not have
+    assert read_csv(printed[1]) == rows
+    assert set(printed[1:]) == {printed[1]}
 
 
 def test_predict_of_no_lines_prints_the_header_alone(finished, capsys, monkeypatch):

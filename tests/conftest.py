@@ -8,15 +8,46 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers or datasets are import
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands do, so that a busy machine is no trouble
 
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+CACHE = tempfile.mkdtemp(prefix="loracle-tests-")
+os.environ["HF_DATASETS_CACHE"] = CACHE  # not the user's own
 
 WORDS = (
     "late never answered the parcel again lovely fast friendly thanks great broken rude nobody refund wonderful "
     "perfect awful waited weeks my order shop price box it was and a is arrived"
 ).split()
 GOOD, BAD, NEUTRAL = WORDS[6:11], WORDS[11:15], WORDS[20:]
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(CACHE, ignore_errors=True)
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return what runs a command that must end with code 2, one line on stderr, and every file as it was."""
+    from loracle.cli import main
+
+    def contents() -> dict[Path, bytes | None]:
+        return {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")}
+
+    def refusal(*tokens: object) -> str:
+        before = contents()
+        capsys.readouterr()
+        assert main([str(token) for token in tokens]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("loracle: ")
+        assert error.count("\n") == 1
+        assert contents() == before
+        return error
+
+    return refusal
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,17 +26,6 @@ REVIEWS = [
 ]
 
 Write = Callable[..., Path]
-Refusal = Callable[..., str]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the cache of `datasets` out of the user's home."""
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -86,28 +75,6 @@ def begun(tiny_file: Path, small: tuple[str, ...], tmp_path_factory: pytest.Temp
 def finished(begun: Path, here: Path) -> Path:
     """A copy of the finished run, with its times, to continue or to spoil."""
     return Path(shutil.copytree(begun, here / "run", copy_function=shutil.copy2))
-
-
-@pytest.fixture
-def refusal(here: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    """Return what runs a command that must end with code 2, one line on stderr, and every file as it was."""
-
-    def refusal(*tokens: object) -> str:
-        before = contents(here)
-        capsys.readouterr()
-        assert main([str(token) for token in tokens]) == 2
-        error = capsys.readouterr().err
-        assert error.startswith("loracle: ")
-        assert error.count("\n") == 1
-        assert contents(here) == before
-        return error
-
-    return refusal
-
-
-def contents(folder: Path) -> dict[Path, bytes | None]:
-    """Return every file below a folder with its bytes, and every folder."""
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def times(run: Path, *names: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,18 +15,8 @@ from loracle.reporting import figures
 Refusal = Callable[..., str]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the cache of `datasets` out of the user's home."""
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
-
-
 @pytest.fixture(scope="module")
-def begun(cache: None, tiny_file: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def begun(tiny_file: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two finished runs, made with ranks 2 and 4 and two seeds."""
     place = tmp_path_factory.mktemp("begun")
     small = ["--model", str(tiny_base), "--max-length", "24", "--epochs", "1", "--learning-rates", "1"]
@@ -42,26 +32,6 @@ def here(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     return tmp_path
-
-
-@pytest.fixture
-def refusal(here: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    """Return what runs the command that must end with code 2, one line on stderr, and every file as it was."""
-
-    def contents() -> dict[Path, bytes | None]:
-        return {path: path.read_bytes() if path.is_file() else None for path in here.rglob("*")}
-
-    def refusal(*tokens: object) -> str:
-        before = contents()
-        capsys.readouterr()
-        assert main(["compare-runs", *map(str, tokens)]) == 2
-        error = capsys.readouterr().err
-        assert error.startswith("loracle: ")
-        assert error.count("\n") == 1
-        assert contents() == before
-        return error
-
-    return refusal
 
 
 def test_one_method_of_two_ranks_is_laid_side_by_side(here: Path, capsys) -> None:
@@ -109,30 +79,31 @@ def test_each_run_can_contribute_another_method(here: Path, capsys) -> None:
     ],
     ids=lambda item: " ".join(item) if isinstance(item, list) else "",
 )
+@pytest.mark.usefixtures("here")
 def test_bad_input_is_one_line(refusal: Refusal, tokens: list[str], said: str) -> None:
-    assert said in refusal(*tokens)
+    assert said in refusal("compare-runs", *tokens)
 
 
 def test_an_unfinished_run_is_refused_with_the_command_that_continues_it(refusal: Refusal, here: Path) -> None:
     (here / "rank4" / "comparison.json").unlink()
-    assert "the run in rank4 is not finished; `loracle compare --config" in refusal("rank2", "rank4")
+    assert "the run in rank4 is not finished; `loracle compare --config" in refusal("compare-runs", "rank2", "rank4")
 
 
 def test_runs_on_other_texts_are_refused_with_their_hashes(refusal: Refusal, here: Path, tiny_file: Path) -> None:
     tokens = ["compare", str(tiny_file), "--methods", "tfidf", "--max-test", "20", "--out", "small"]
     assert main(tokens) == 0
     hashes = {name: load_comparison(here / name).ledger["splits"]["test"] for name in ("rank2", "small")}
-    error = refusal("rank2", "small")
+    error = refusal("compare-runs", "rank2", "small")
     assert all(f"{name} {digest}" in error for name, digest in hashes.items())
 
 
 def test_foreign_files_are_not_written_over(refusal: Refusal, here: Path) -> None:
     (here / "README.md").write_text("# Years of work", encoding="utf-8")
-    assert "README.md is there and was not written" in refusal("rank2", "rank4", "--out", "README.html")
+    assert "README.md is there and was not written" in refusal("compare-runs", "rank2", "rank4", "--out", "README.html")
     report = here / "rank2" / "report.html"
-    assert "report.html is there and was not written" in refusal("rank2", "rank4", "--out", report)
+    assert "report.html is there and was not written" in refusal("compare-runs", "rank2", "rank4", "--out", report)
 
 
 def test_predictions_that_are_gone_are_told(refusal: Refusal, here: Path) -> None:
     (here / "rank4" / "predictions" / "lora.1.parquet").unlink()
-    assert "lora.1.parquet cannot be read" in refusal("rank2", "rank4", "--methods", "lora")
+    assert "lora.1.parquet cannot be read" in refusal("compare-runs", "rank2", "rank4", "--methods", "lora")

@@ -29,12 +29,9 @@ COMMANDS = runpy.run_path(str(ROOT / "docs" / "render_commands.py"))
 
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in an empty folder, with the cache of `datasets` elsewhere than in the user's home."""
-    import datasets
-
+    """Stand in an empty folder."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     return tmp_path / "work"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,18 +17,8 @@ from loracle.methods.registry import METHODS
 Refusal = Callable[..., str]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the cache of `datasets` out of the user's home."""
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
-
-
 @pytest.fixture(scope="module")
-def begun(cache: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on the embedded data."""
     folder = tmp_path_factory.mktemp("begun") / "run"
     assert main(["compare", "--methods", "majority,tfidf", "--out", str(folder)]) == 0
@@ -40,26 +30,6 @@ def run(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run in an empty folder, in which the test stands."""
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(begun, tmp_path / "run"))
-
-
-@pytest.fixture
-def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    """Return what runs a command that must end with code 2, one line on stderr, and every file as it was."""
-
-    def contents() -> dict[Path, bytes | None]:
-        return {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")}
-
-    def refusal(*tokens: object) -> str:
-        before = contents()
-        capsys.readouterr()
-        assert main([str(token) for token in tokens]) == 2
-        error = capsys.readouterr().err
-        assert error.startswith("loracle: ")
-        assert error.count("\n") == 1
-        assert contents() == before
-        return error
-
-    return refusal
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +21,8 @@ TEXT = 'late, again\r\nand "rude"\r'
 
 
 @pytest.fixture(scope="module")
-def classifier(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classifier]:
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield loracle.train(loracle.load_task(tiny_file), method="majority").fitted.classifier
+def classifier(tiny_file: Path) -> Classifier:
+    return loracle.train(loracle.load_task(tiny_file), method="majority").fitted.classifier
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

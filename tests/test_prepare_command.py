@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,6 @@ import pytest
 from loracle.cli import main
 
 MERGE = '[merge]\nBad = "bad"\n'
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the cache of `datasets` out of the user's home."""
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -43,26 +32,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("mine").mkdir()
     Path("mine/train.csv").write_text("mine", encoding="utf-8")
     return tmp_path
-
-
-@pytest.fixture
-def refusal(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Return what runs a command that must end with code 2, one line on stderr, and every file as it was."""
-
-    def refusal(*tokens: str) -> str:
-        before = contents(here)
-        assert main(tokens) == 2
-        error = capsys.readouterr().err
-        assert error.startswith("loracle: ")
-        assert error.count("\n") == 1
-        assert contents(here) == before
-        return error
-
-    return refusal
-
-
-def contents(folder: Path) -> dict[Path, bytes | None]:
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def load_json(path: str) -> dict:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import random
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,15 +65,6 @@ def test_what_all_get_wrong_comes_by_the_mean_confidence() -> None:
     assert np.allclose(listing.confidence, [0.85, 0.6, 0.15])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
-
-
 @pytest.fixture(scope="module")
 def flipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[int]]:
     """A CSV of 400 plain reviews with every 17th label flipped, and those rows."""
@@ -91,7 +81,7 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[int]]:
 
 
 @pytest.fixture(scope="module")
-def run(cache: None, flipped: tuple[Path, set[int]], tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(flipped: tuple[Path, set[int]], tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of four methods on the reviews with flipped labels, LoRA with two seeds."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     budget = Budget(epochs=2, max_length=24, learning_rates=1, precision="fp32")

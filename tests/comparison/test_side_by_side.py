@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,17 +29,8 @@ from loracle.training.budget import Budget
 Copy = Callable[..., Path]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
-
-
 @pytest.fixture(scope="module")
-def runs(cache: None, tiny_file: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tiny_file: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two finished runs: rank 2 with three seeds, and rank 4 with two and one more epoch."""
     place, task = tmp_path_factory.mktemp("runs"), load_task(tiny_file, max_train=80)
     for rank, seeds, epochs in ((2, 3, 2), (4, 2, 3)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,17 +24,8 @@ from loracle.reporting.side_by_side import terminal_tables
 LABELS = ("<script>alert(1)</script>", "a | b", "größe 日本")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
-
-
 @pytest.fixture(scope="module")
-def runs(cache: None, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three finished runs with hostile labels and names; the last is a run of its own under another margin."""
     place = tmp_path_factory.mktemp("runs")
     with (place / "texts.csv").open("w", newline="", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loracle.data import load_task
+from loracle.data.loading import load_task
 from loracle.errors import DataError
 
 

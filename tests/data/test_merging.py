@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from loracle.data import load_task
+from loracle.data.loading import load_task
 from loracle.data.merging import load_merge_map
 from loracle.errors import ConfigError, DataError
 

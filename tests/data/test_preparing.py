@@ -4,7 +4,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from loracle.data import Preparation, load_task
+from loracle.data.loading import load_task
+from loracle.data.preparing import Preparation
 from loracle.errors import ConfigError, DataError
 
 

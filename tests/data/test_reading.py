@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loracle.data import read_texts
-from loracle.data.reading import read_batches
+from loracle.data.reading import read_batches, read_texts
 from loracle.errors import DataError
 
 

@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from loracle.data import load_task
+from loracle.data.loading import load_task
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from loracle.data import load_task, save_task
+from loracle.data.loading import load_task
+from loracle.data.writing import save_task
 from loracle.errors import ConfigError, FileError
 
 LABELS = ("a, b", 'c "d"\ne', "f\rg", " h ", "NA", "größe 日本 🙂", "'")

@@ -38,7 +38,7 @@ def save_task(task: Task, folder: str | Path, *, format: str = "csv", on_rows: O
     quotes included. Raises ConfigError for an unknown format, FileError where `folder` holds anything else than what
     was written here before.
 
-    >>> from loracle.data import load_task
+    >>> from loracle.data.loading import load_task
     >>> folder = save_task(load_task(), getfixture("tmp_path") / "prepared")
     >>> sorted(path.name for path in folder.iterdir())
     ['labels.json', 'preparation.json', 'test.csv', 'train.csv', 'validation.csv']

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "loracle"
 
 ROWS = [
     {"errors"},
-    {"files"},
+    {"files", "wording"},
     {"lora", "data", "evaluation"},
     {"models", "planning"},
     {"training", "prompting"},

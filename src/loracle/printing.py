@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loracle.errors import ConfigError, ModelError
+from loracle.wording import write_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,9 +58,9 @@ def announce(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, fo
     """Say what will run, and how long what is not finished yet will take."""
     budget, names = setup.budget, ", ".join(method.name for method in methods)
     console.print(
-        f"will run   {names}; {_count(plan.seeds, 'seed')} and {_count(budget.learning_rates, 'learning rate')} where "
-        f"there is a choice; base model {setup.model}; up to {_count(budget.epochs, 'epoch')} of "
-        f"{_count(len(task.train), 'text')}",
+        f"will run   {names}; {write_count(plan.seeds, 'seed')} and "
+        f"{write_count(budget.learning_rates, 'learning rate')} where there is a choice; base model {setup.model}; "
+        f"up to {write_count(budget.epochs, 'epoch')} of {write_count(len(task.train), 'text')}",
         soft_wrap=True,
     )
     with console.status("timing a few batches of each method"):
@@ -137,13 +138,10 @@ def _ask_ahead(method: Method, task: Task, setup: Setup) -> str:
     limit = "without a limit (--llm-budget)" if llm.llm_budget is None else f"for {llm.llm_budget:g} at most"
     calls = -(-texts // llm.llm_texts_per_call)
     return (
-        f"asks       {method.name}: {llm.llm_model}, {_count(texts, 'text')} in about {_count(calls, 'call')}, "
+        f"asks       {method.name}: {llm.llm_model}, {write_count(texts, 'text')} in about "
+        f"{write_count(calls, 'call')}, "
         f"{limit}; answers from earlier runs are not paid again"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

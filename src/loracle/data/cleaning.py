@@ -18,6 +18,7 @@ from loracle.data.preparing import Preparation, Step
 from loracle.data.rewriting import rewrite
 from loracle.data.storage import write_batches
 from loracle.errors import DataError
+from loracle.wording import write_count
 
 _LONG_BYTES = 1_000_000
 _TEXT, _GROUP = pa.field("text", pa.string()), pa.field("group", pa.string())
@@ -127,7 +128,7 @@ class _Draft:
             raise DataError(f"no row of {self.source} has both {wanted}")
         if not sum(map(len, self.ids)):
             raise DataError(
-                f"no text of {self.source} has {_count(self.preparation.min_words, 'word')} or more, "
+                f"no text of {self.source} has {write_count(self.preparation.min_words, 'word')} or more, "
                 f"the longest has {self.longest}; give a smaller --min-words, or leave out a step that empties texts"
             )
 
@@ -146,10 +147,10 @@ class _Draft:
         for kind, missing in self.without.items():
             if missing:
                 name = self.columns.chosen[kind]
-                yield f"{_count(missing, 'row')} of {self.source} without {kind} in {name!r} dropped."
+                yield f"{write_count(missing, 'row')} of {self.source} without {kind} in {name!r} dropped."
         if self.large:
             yield (
-                f"{_count(self.large, 'text')} of {self.source} longer than a megabyte kept; "
+                f"{write_count(self.large, 'text')} of {self.source} longer than a megabyte kept; "
                 "only the part that fits the maximum length is read."
             )
 
@@ -276,7 +277,3 @@ def _blank(values: pa.StringArray) -> pa.BooleanArray:
 
 def _keys(texts: pa.StringArray) -> npt.NDArray[np.uint64]:
     return np.fromiter(map(text_key, texts.to_pylist()), np.uint64, len(texts))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from loracle.inspection.description import ClassCount, Copies, Cut, Description, NearCopies, Oddity, Overlap
+from loracle.wording import write_count
 
 _MANY = 0.05  # a share of texts that is worth a change
 _FEW = 0.01
@@ -52,15 +53,6 @@ def write_share(value: float) -> str:
     if percent >= 9.95 or not percent:
         return f"{percent:.0f} %"
     return f"{percent:.1f} %" if percent >= 0.05 else "below 0.1 %"
-
-
-def write_count(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun.
-
-    >>> write_count(1, "text"), write_count(1200, "text"), write_count(2, "class", "classes")
-    ('1 text', '1,200 texts', '2 classes')
-    """
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def write_label(label: str) -> str:

@@ -16,7 +16,6 @@ from loracle.inspection.description import (
 )
 from loracle.inspection.findings import (
     measure_imbalance,
-    write_count,
     write_label,
     write_overlaps,
     write_share,
@@ -24,6 +23,7 @@ from loracle.inspection.findings import (
 from loracle.reporting import description_pictures, figures
 from loracle.reporting.pages import check_output, render_page
 from loracle.reporting.tables import Cell, Column, Row, Table
+from loracle.wording import write_count
 
 if TYPE_CHECKING:
     from markupsafe import Markup

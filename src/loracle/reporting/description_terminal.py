@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loracle.inspection.description import ClassCount, Description
-from loracle.inspection.findings import write_count, write_share
+from loracle.inspection.findings import write_share
 from loracle.reporting import description, figures
+from loracle.wording import write_count
 
 if TYPE_CHECKING:
     from rich.console import Group

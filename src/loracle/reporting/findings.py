@@ -9,6 +9,7 @@ from loracle.comparison.deciding import TIE
 from loracle.comparison.result import Comparison, Summary
 from loracle.evaluation.uncertainty import Interval
 from loracle.reporting import classes, figures, selection
+from loracle.wording import write_count
 
 SIGNIFICANT = 0.05
 _EYEBROWS = {"cheapest": "What to ship", "tie": "A tie", "undecided": "This test set cannot tell"}
@@ -32,13 +33,13 @@ def facts(comparison: Comparison) -> list[str]:
     """Return what was compared on: data set, texts, classes, methods, seeds, test texts, date."""
     task, ledger, rows = comparison.task, comparison.ledger, selection.split_sizes(comparison)
     counted = [
-        (sum(rows.values()), "text"),
-        (len(classes.labels(comparison)), "class"),
-        (len(comparison.summaries), "method"),
-        (len(selection.seeds(comparison)), "seed"),
-        (rows.get("test", math.nan), "test text"),
+        (sum(rows.values()), "text", ""),
+        (len(classes.labels(comparison)), "class", "classes"),
+        (len(comparison.summaries), "method", ""),
+        (len(selection.seeds(comparison)), "seed", ""),
+        (rows.get("test", 0), "test text", ""),
     ]
-    known = [_counted(amount, noun) for amount, noun in counted if math.isfinite(amount) and amount > 0]
+    known = [write_count(int(amount), *noun) for amount, *noun in counted if math.isfinite(amount) and amount > 0]
     date = str(ledger.get("finished") or ledger.get("started") or "")[:10]
     return [item for item in (str(task.get("name") or comparison.name), *known, date) if item]
 
@@ -238,11 +239,6 @@ def _summary(comparison: Comparison, method: str | None) -> Summary | None:
 
 def _value(interval: Interval | None) -> float:
     return interval.value if interval else math.nan
-
-
-def _counted(amount: float, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{figures.count(amount)} {noun if amount == 1 else plural}"
 
 
 def _p_words(value: float) -> str:

@@ -18,6 +18,7 @@ from loracle.reporting import figures
 from loracle.reporting.excerpts import cut_middle
 from loracle.reporting.pages import check_output, render_page
 from loracle.reporting.tables import Cell, Column, Row, Table
+from loracle.wording import write_count
 
 if TYPE_CHECKING:
     from rich.table import Table as TerminalTable
@@ -280,7 +281,7 @@ def _plain(text: str) -> Any:
 
 
 def _counted(texts: int) -> str:
-    return f"{figures.count(texts)} {'text' if texts == 1 else 'texts'}" if texts else "no text"
+    return write_count(texts, "text") if texts else "no text"
 
 
 def _share(part: int, of: int) -> str:

@@ -22,6 +22,7 @@ from loracle.comparison.watching import Silence, Watch
 from loracle.errors import LoracleError
 from loracle.evaluation.metrics import measure, preference
 from loracle.files import folder_bytes, write_text
+from loracle.methods.method import RemoteScorer
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
@@ -162,13 +163,13 @@ def _score(
 ) -> Result:
     """Predict the test split, once; keep the model if no earlier seed is better on validation."""
     classifier = found.fitted.classifier
-    scorer = classifier.scorer
+    remote = classifier.scorer if isinstance(classifier.scorer, RemoteScorer) else None
 
     def step(texts: int, loss: float | None) -> None:
-        watch.step(texts, loss, spent=getattr(scorer, "spent", None))
+        watch.step(texts, loss, spent=remote.spent if remote else None)
 
     probabilities = classifier.predict_proba(task.test.texts, step)
-    receipt = getattr(scorer, "receipt", None)  # of a language model alone
+    receipt = remote.receipt if remote else None
     metrics = measure(task.test.labels, probabilities)
     model = place.model_path(run.method.name)
     if _is_best_seed(run, found.fitted.validation_metrics, setup, place) or not model.is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from loracle.training.budget import Budget
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
+    from loracle.prompting.receipt import Receipt
     from loracle.training.fitting import History, OnStep
 
 MANIFEST = "loracle.json"
@@ -59,6 +60,21 @@ class Scorer(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write all that `Method.load` needs into an existing folder."""
+        ...
+
+
+@runtime_checkable
+class RemoteScorer(Scorer, Protocol):
+    """A scorer whose answers come from another machine, so that each text has an outcome and may have a price."""
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """What became of each text of the last `predict_proba`, and what it took."""
+        ...
+
+    @property
+    def spent(self) -> float | None:
+        """What was spent so far, while texts are asked about too; None where no price is known."""
         ...
 
 

@@ -8,20 +8,14 @@ from typing import Any
 
 from loracle import printing
 from loracle.commands.flags import (
-    BUDGET,
     DATA,
-    LLM,
-    LORA,
-    NETWORKS,
+    METHODS,
     PLAN,
     PREPARATION,
     Data,
     Decision,
-    LLMs,
-    LoRA,
-    Networks,
+    Methods,
     Preparing,
-    Training,
     open_console,
     read_task,
 )
@@ -37,10 +31,7 @@ def compare(
     plan: Decision = PLAN,
     flags: Data = DATA,
     preparation: Preparing = PREPARATION,
-    budget: Training = BUDGET,
-    lora: LoRA = LORA,
-    networks: Networks = NETWORKS,
-    llm: LLMs = LLM,
+    parts: Methods = METHODS,
 ) -> int:
     """Say which method is the cheapest that is not worse on your labelled texts.
 
@@ -69,7 +60,7 @@ def compare(
     console, chosen = open_console(), find_methods(methods)
     task = read_task(data, flags, console, preparation)
     folder = out or api.default_folder(task)
-    options: dict[str, Any] = {"model": model, "budget": budget, "lora": lora, "networks": networks, "llm": llm}
+    options: dict[str, Any] = {"model": model, **vars(parts)}
     setup = Setup(**options)
     check_run(task, chosen, setup, plan, folder)
     printing.announce(task, chosen, setup, plan, folder, console)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,16 +47,24 @@ class DataFlags:
     """Seed of the splits that are made, and of stratified samples."""
 
 
-DATA, PREPARATION, PLAN = DataFlags(), Preparation(), Plan()
-BUDGET, LORA, NETWORKS, LLM = Budget(), LoRAConfig(), NetworkConfig(), LLMConfig()
+@dataclass(frozen=True, kw_only=True)
+class MethodFlags:
+    """What the methods are made of, each part under its heading."""
+
+    budget: Annotated[Budget, Parameter(name="*", group="Training")] = field(default_factory=Budget)
+    lora: Annotated[LoRAConfig, Parameter(name="*", group="LoRA")] = field(default_factory=LoRAConfig)
+    networks: Annotated[NetworkConfig, Parameter(name="*", group="Methods partial, scratch, lstm and untrained")] = (
+        field(default_factory=NetworkConfig)
+    )
+    llm: Annotated[LLMConfig, Parameter(name="*", group="Methods llm and llm-few")] = field(default_factory=LLMConfig)
+
+
+DATA, PREPARATION, PLAN, METHODS = DataFlags(), Preparation(), Plan(), MethodFlags()
 
 Data = Annotated[DataFlags, Parameter(name="*", group="Data")]
 Preparing = Annotated[Preparation, Parameter(name="*", group="Preparation")]
 Decision = Annotated[Plan, Parameter(name="*", group="Decision")]
-Training = Annotated[Budget, Parameter(name="*", group="Training")]
-LoRA = Annotated[LoRAConfig, Parameter(name="*", group="LoRA")]
-Networks = Annotated[NetworkConfig, Parameter(name="*", group="Methods partial, scratch, lstm and untrained")]
-LLMs = Annotated[LLMConfig, Parameter(name="*", group="Methods llm and llm-few")]
+Methods = Annotated[MethodFlags, Parameter(name="*")]
 
 
 def open_console() -> Console:

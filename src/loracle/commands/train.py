@@ -6,22 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from loracle import printing
-from loracle.commands.flags import (
-    BUDGET,
-    DATA,
-    LLM,
-    LORA,
-    NETWORKS,
-    PREPARATION,
-    Data,
-    LLMs,
-    LoRA,
-    Networks,
-    Preparing,
-    Training,
-    open_console,
-    read_task,
-)
+from loracle.commands.flags import DATA, METHODS, PREPARATION, Data, Methods, Preparing, open_console, read_task
 from loracle.files import check_writable
 
 
@@ -36,10 +21,7 @@ def train(
     config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
     flags: Data = DATA,
     preparation: Preparing = PREPARATION,
-    budget: Training = BUDGET,
-    lora: LoRA = LORA,
-    networks: Networks = NETWORKS,
-    llm: LLMs = LLM,
+    parts: Methods = METHODS,
 ) -> int:
     """Train one method with one seed and save it; its test score is printed with an interval.
 
@@ -71,11 +53,10 @@ def train(
     _check_model_folder(out)
     task = read_task(data, flags, console, preparation)
     try:
-        texts = (1 if learning_rate else budget.learning_rates) * budget.epochs * len(task.train)
+        texts = (1 if learning_rate else parts.budget.learning_rates) * parts.budget.epochs * len(task.train)
         with training_progress(console, method, texts=texts) as on_step:
-            options: dict[str, Any] = {"budget": budget, "lora": lora, "networks": networks, "llm": llm}
             chosen: dict[str, Any] = {"method": method, "model": model, "learning_rate": learning_rate, "seed": seed}
-            found = api.train(task, **chosen, **options, on_step=on_step)
+            found = api.train(task, **chosen, **vars(parts), on_step=on_step)
     except (MemoryError, RuntimeError) as error:  # torch has no class of its own for what does not fit in memory
         return printing.refuse(f"{method} failed: {type(error).__name__}: {error}", code=1)
     found.fitted.classifier.save(out)

@@ -161,3 +161,17 @@ def test_settings_that_a_user_made_for_matplotlib_do_not_reach_the_pictures(comp
     first = next(iter(comparisons.values()))
     with rc_context({"figure.constrained_layout.use": True, "figure.facecolor": "red"}):
         assert "<svg" in render_html(first)
+
+
+def test_a_trained_method_that_gives_one_label_alone_is_named_beside_the_verdict(
+    comparisons: dict[str, Comparison],
+) -> None:
+    plain = comparisons["plain"]
+    blind = tuple(
+        replace(s, histories={}, confusion=tuple((sum(row), *(0 for _ in row[1:])) for row in s.confusion))
+        if s.method in {"probe", "majority"}
+        else replace(s, histories={})
+        for s in plain.summaries
+    )
+    sentence = "probe gave every test text the same label, and learned nothing else."
+    assert findings.caveat(replace(plain, summaries=blind)) == sentence

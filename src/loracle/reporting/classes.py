@@ -91,6 +91,11 @@ def mistakes_table(comparison: Comparison, summary: Summary) -> Table | None:
     return Table(columns=columns, rows=tuple(rows), kind="classes") if rows else None
 
 
+def gives_one_label(summary: Summary) -> bool:
+    """Say whether all test texts got the same label, from the seed that is best on validation."""
+    return sum(any(column) for column in zip(*summary.confusion, strict=True)) == 1
+
+
 def counts_table(comparison: Comparison) -> Table | None:
     """Return how many texts of each class every split has."""
     splits = comparison.task.get("splits")

@@ -141,7 +141,20 @@ def search_finding(comparison: Comparison) -> str:
 
 
 def caveat(comparison: Comparison) -> str:
-    """Return who might do better with more epochs, where it is not the method to ship; it belongs to the verdict."""
+    """Return which trained methods learned nothing, and who might do better with more epochs.
+
+    It belongs to the verdict, whose own method is left out of the second.
+    """
+    return " ".join(sentence for sentence in (_blind_words(comparison), _improving_words(comparison)) if sentence)
+
+
+def _blind_words(comparison: Comparison) -> str:
+    """Return which trained methods gave every test text the same label."""
+    blind = [s.method for s in selection.finished(comparison) if s.counts.trainable and classes.gives_one_label(s)]
+    return f"{figures.names(blind)} gave every test text the same label, and learned nothing else." if blind else ""
+
+
+def _improving_words(comparison: Comparison) -> str:
     still = [name for name in selection.improving(comparison)[0] if name != selection.shipped(comparison)]
     if not still:
         return ""

@@ -308,3 +308,12 @@ def test_without_data_the_embedded_set_is_loaded(tmp_path, write_csv, reviews, m
     assert task.name == task.source == "complaints-mini"
     assert [len(split) for split in splits(task)] == [90, 27, 63]
     assert task.notes == ()
+
+
+def test_a_table_that_lies_beside_the_folders_that_are_read_is_noted(tmp_path):
+    rows = "text,label\n" + "".join(f"text {number},{'ab'[number % 2]}\n" for number in range(40))
+    (tmp_path / "data" / "inner").mkdir(parents=True)
+    for place in ("inner/train.csv", "inner/test.csv", "loose.csv"):
+        (tmp_path / "data" / place).write_text(rows.replace("text ", f"{place} "), encoding="utf-8")
+    notes = load_task(tmp_path / "data").notes
+    assert "Read inner/test.csv, inner/train.csv; not used: loose.csv." in notes

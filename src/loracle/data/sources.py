@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,12 @@ def find_source(data: str | Path | None) -> Source:
     path = Path(data).expanduser()
     if path.is_file():
         return Source(_stem(path), str(data), {"train": find_table(path)})
+    if (path / "run.toml").is_file():
+        raise DataError(f"{data} is a run of Loracle, not data; name a file, a folder of tables, or a Hub name")
     if path.is_dir():
-        return _with_split_names(path.resolve().name, str(data), _folder_tables(path.resolve()))
+        tables = _folder_tables(path.resolve())
+        source = _with_split_names(path.resolve().name, str(data), tables)
+        return replace(source, notes=source.notes + _describe_unused(path.resolve(), tables))
     if path.exists():
         raise DataError(f"{data} is neither a file nor a folder; give one that can be read twice")
     if _looks_like_path(str(data)):
@@ -150,6 +154,16 @@ def _folder_tables(folder: Path) -> dict[str, RawTable]:
                 f"the folder {folder} cannot be read ({_first_line(error)}); "
                 "put train.csv and test.csv (or Parquet, JSON lines) into it, or give one file"
             ) from error
+
+
+def _describe_unused(folder: Path, tables: Mapping[str, RawTable]) -> tuple[str, ...]:
+    """Return a note on tables that lie in the folder itself and were not taken for a split."""
+    used = {file.resolve() for table in tables.values() for file in table.files}
+    loose = sorted(file.name for file in folder.iterdir() if plain_suffix(file) in TABLE_SUFFIXES and file not in used)
+    if not used or not loose:
+        return ()
+    taken = sorted(str(file.relative_to(folder)) for file in used)
+    return (f"Read {', '.join(taken)}; not used: {', '.join(loose)}.",)
 
 
 def _table_files(paths: Sequence[str]) -> tuple[Path, ...]:

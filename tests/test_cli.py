@@ -278,6 +278,24 @@ def test_predictions_are_not_written_over_the_texts_or_a_folder(finished, here, 
     assert "no file" in refusal("predict", finished, texts, "--out", os.devnull)
 
 
+def test_predictions_are_written_over_earlier_ones_and_over_nothing_else(finished, write, refusal, capsys):
+    texts = write("lovely\n", "texts.txt")
+    assert "was not written by this command" in refusal(
+        "predict", finished, texts, "--out", write('{"a": 1}', "labels.json")
+    )
+    for _ in range(2):
+        assert main(["predict", str(finished), str(texts), "--out", "labelled.csv"]) == 0
+    assert main(["predict", str(finished), str(texts), "--out", "labelled.csv", "--jsonl"]) == 0
+    assert main(["predict", str(finished), str(texts), "--out", "labelled.csv"]) == 0
+
+
+def test_what_stands_in_the_wrong_place_is_told(finished, write, refusal):
+    texts = write("lovely\n", "texts.txt")
+    assert "is a file; give the folder of a run" in refusal("predict", texts, finished)
+    assert "is a run of Loracle, not data" in refusal("compare", finished)
+    assert "no such folder: nowhere" in refusal("errors", "nowhere")
+
+
 def test_predict_from_a_folder_without_a_model_says_what_to_give(write, here, finished, refusal):
     texts = write("lovely\n", "texts.txt")
     (here / "empty").mkdir()
@@ -589,11 +607,11 @@ def test_predict_writes_jsonl_and_to_a_file(finished, write, here, capsys):
 
 
 def test_a_file_that_breaks_half_way_leaves_the_old_predictions(finished, write, here, monkeypatch, capsys):
-    write("old", "labelled.csv")
+    old = write("text,label,p_bad,p_good\nold,bad,1,0\n", "labelled.csv").read_bytes()
     texts = write("".join('{"text": "lovely"}\n' for _ in range(1100)) + "{broken\n", "texts.jsonl")
     assert main(["predict", str(finished), str(texts), "--out", "labelled.csv"]) == 2
     assert "line 1101" in capsys.readouterr().err
-    assert (here / "labelled.csv").read_text() == "old"
+    assert (here / "labelled.csv").read_bytes() == old
     assert not list(here.glob(".labelled*"))
 
 

@@ -70,7 +70,7 @@ def test_each_run_can_contribute_another_method(here: Path, capsys) -> None:
         ([], "no run is given"),
         (["rank2"], "only rank2 is given"),
         (["rank2", "rank4", "./rank2"], "rank2 is given twice"),
-        (["rank2", "nowhere"], "nowhere holds no comparison.json"),
+        (["rank2", "nowhere"], "no such folder: nowhere"),
         (["rank2", "rank4", "--methods", "lore"], "did you mean 'lora'? Known: lora, tfidf"),
         (["rank2", "rank4", "--methods", "lora,tfidf,lora"], "3 methods given (lora, tfidf, lora) for 2 runs"),
         (["rank2", "rank4", "--out", "side.csv"], "ends in .html or .md"),

@@ -185,6 +185,8 @@ def load_model(folder: str | Path) -> Classifier:
     ['vehicle loan or lease']
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file; give the folder of a run or of a saved classifier first, then the texts")
     if not folder.is_dir():
         raise ModelError(f"no such folder: {folder}; give a run's folder or one that `loracle train` wrote")
     if (folder / MANIFEST).is_file():

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from loracle.methods.method import Classifier
 
+_BEGINNINGS = (b"text,label,p_", b'{"text": ')
+
 
 def write_predictions(
     classifier: Classifier, batches: Iterable[pa.RecordBatch], *, out: Path | None = None, jsonl: bool = False
@@ -45,6 +47,13 @@ def write_predictions(
                 write(row)
                 written += 1
     return written
+
+
+def holds_predictions(path: Path) -> bool:
+    """Say whether a file is empty, or begins as `write_predictions` begins one."""
+    with path.open("rb") as file:
+        beginning = file.read(len(_BEGINNINGS[0]))
+    return not beginning or any(beginning.startswith(mark[: len(beginning)]) for mark in _BEGINNINGS)
 
 
 def _csv_writer(file: TextIO) -> Callable[[Sequence[object]], object]:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from loracle.commands.flags import open_console
 from loracle.errors import ConfigError
 from loracle.files import check_writable
+from loracle.prediction import holds_predictions
 
 
 def predict(
@@ -71,4 +72,6 @@ def _check_output(out: Path | None, source: Path | TextIO) -> None:
         raise ConfigError(f"--out is {out}, which is {what}")
     if isinstance(source, Path) and source.exists() and out.exists() and out.samefile(source):
         raise ConfigError(f"--out is {out}, the file with the texts; give another, so that nothing is lost")
+    if out.exists() and not holds_predictions(out):
+        raise ConfigError(f"{out} is there and was not written by this command; give another file with --out")
     check_writable(out)

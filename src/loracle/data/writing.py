@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "parquet")
 RECORD = "preparation.json"
+LABELS = "labels.json"
+COMPANIONS = (LABELS, RECORD)  # what lies beside the tables
 
-_LABELS = "labels.json"
 _SPLITS = ("train", "validation", "test")
-_OWN = {RECORD, _LABELS, *(f"{split}.{format_}" for split in _SPLITS for format_ in FORMATS)}
+_OWN = {*COMPANIONS, *(f"{split}.{format_}" for split in _SPLITS for format_ in FORMATS)}
 _BATCH = 1024
 
 
@@ -50,7 +51,7 @@ def save_task(task: Task, folder: str | Path, *, format: str = "csv", on_rows: O
         for split in (task.train, task.validation, task.test):
             name = f"{split.name}.{format}"
             write(new / name, split, _tables(split, task.label_names, name, on_rows))
-        save_json(new / _LABELS, list(task.label_names))
+        save_json(new / LABELS, list(task.label_names))
         save_json(new / RECORD, _describe(task, format))
     return folder
 

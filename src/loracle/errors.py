@@ -8,6 +8,8 @@
     ├── FileError           a file of a saved model or run that is missing or broken
     └── RunError            a run folder that cannot be written or continued
 
+    LoracleWarning          what works and is probably not meant; the CLI prints it as one line and goes on
+
 A message says what was given, what is allowed, and what to do, in one line.
 """
 
@@ -43,6 +45,10 @@ class FileError(LoracleError):
 
 class RunError(LoracleError):
     """A run folder that cannot be written or continued."""
+
+
+class LoracleWarning(UserWarning):
+    """What works and is probably not meant."""
 
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> ConfigError:

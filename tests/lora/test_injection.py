@@ -7,7 +7,7 @@ from transformers import BertConfig, BertForSequenceClassification, DistilBertCo
 from transformers import DistilBertForSequenceClassification as DistilBert
 from transformers import RobertaForSequenceClassification as Roberta
 
-from loracle.errors import ConfigError, ModelError
+from loracle.errors import ConfigError, LoracleWarning, ModelError
 from loracle.lora.config import LoRAConfig
 from loracle.lora.injection import inject, lora_layers, lora_state_dict, merge
 from loracle.models.counting import count_parameters
@@ -58,9 +58,36 @@ def test_linear_layers_that_are_read_without_their_forward_are_left_alone() -> N
     assert model(torch.randn(1, 3, 8)).shape == (1, 3, 8)
 
 
-def test_rank_beyond_the_layers_size_is_refused() -> None:
-    with pytest.raises(ConfigError, match="rank is 17"):
-        inject(small_bert(), LoRAConfig(rank=17, targets=("query",)))
+def test_rank_beyond_the_layers_size_works_with_a_warning() -> None:
+    model = small_bert()
+    with pytest.warns(LoracleWarning, match=r"rank is 17.*rank 16 at most"):
+        inject(model, LoRAConfig(rank=17, targets=("query",)))
+    assert {layer.lora_a.shape[0] for _, layer in lora_layers(model)} == {17}
+
+
+def test_rank_beyond_the_layers_size_is_refused_where_the_update_starts_from_the_weight() -> None:
+    model = small_bert()
+    with pytest.raises(ConfigError, match="pissa can take 16"):
+        inject(model, LoRAConfig(rank=17, targets=("query",), initialisation="pissa"))
+    assert all(weight.requires_grad for weight in model.parameters())
+
+
+@pytest.mark.parametrize(("target", "kind"), [("word_embeddings", "Embedding"), ("LayerNorm", "LayerNorm")])
+def test_a_target_that_is_no_linear_layer_is_refused_with_its_class(target: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{target}.* is no linear layer but a module of class {kind}.*query"):
+        inject(small_bert(), LoRAConfig(targets=(target,)))
+
+
+def test_a_convolution_is_refused_as_a_target() -> None:
+    model = nn.ModuleDict({"conv": nn.Conv1d(4, 4, 1), "linear": nn.Linear(4, 4)})
+    with pytest.raises(ConfigError, match="class Conv1d; there are: linear"):
+        inject(model, LoRAConfig(rank=1, targets=("conv",)))
+
+
+def test_a_single_layer_can_have_a_rank_of_its_own() -> None:
+    model, config = small_bert(), LoRAConfig(rank=2, targets=("query",))
+    names = inject(model, config, overrides={"bert.encoder.layer.1.attention.self.query": LoRAConfig(rank=4)})
+    assert [model.get_submodule(name).lora_a.shape[0] for name in names] == [2, 4]
 
 
 def test_gradients_reach_adapter_and_head_alone() -> None:

@@ -89,14 +89,15 @@ def test_saving_without_lora_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("use_dora", True),
-        ("use_rslora", True),
         ("bias", "all"),
-        ("rank_pattern", {"query": 2}),
-        ("alpha_pattern", {"query": 2}),
-        ("layers_to_transform", 0),
-        ("layers_to_transform", [0]),
-        ("init_lora_weights", "pissa"),
+        ("bias", "lora_only"),
+        ("lora_bias", True),
+        ("init_lora_weights", "pissa_niter_4"),
+        ("init_lora_weights", "loftq"),
+        ("init_lora_weights", "corda"),
+        ("init_lora_weights", {"of": "another type"}),
+        ("layer_replication", [[0, 2]]),
+        ("trainable_token_indices", [1]),
         ("fan_in_fan_out", True),
         ("some_future_option", 3),
     ],
@@ -105,6 +106,53 @@ def test_option_that_changes_the_arithmetic_is_refused_by_name(folder: Path, opt
     edit_config(folder, **{option: value})
     with pytest.raises(ModelError, match=option):
         load_adapter(small_bert(), folder)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("use_dora", True, "missing: .*magnitude"),
+        ("rank_pattern", {"query": 2}, "of another shape: .*query"),
+        ("rank_pattern", {"query(": 2}, r"pattern .*query\(.* broken"),
+        ("layers_to_transform", 0, r"layers_to_transform.*leave out: .*layer\.1"),
+        ("layers_to_transform", [0, 2], r"leave out: .*layer\.1"),
+        ("target_modules", ["query"], r"leave out: .*value"),
+        ("target_modules", "all-linear", r"without tensors: .*dense"),
+        ("target_modules", ".*", r"without tensors: .*dense"),
+        ("exclude_modules", ["value"], r"leave out: .*value"),
+        ("modules_to_save", ["../../etc"], "no dotted name"),
+        ("modules_to_save", ["/classifier"], "no dotted name"),
+        ("r", 0, "rank is 0"),
+        ("lora_alpha", 0, "alpha is 0"),
+        ("lora_alpha", None, "no number for lora_alpha"),
+    ],
+)
+def test_options_that_do_not_fit_the_tensors_are_refused_by_name(
+    folder: Path, option: str, value: object, told: str
+) -> None:
+    edit_config(folder, **{option: value})
+    model = small_bert()
+    with pytest.raises(LoracleError, match=told):
+        load_adapter(model, folder)
+    assert not list(lora_layers(model))
+
+
+def test_a_tensor_with_a_path_in_its_name_is_refused(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS_FILE) | {"base_model.model.../../x": torch.zeros(2)}
+    save_file(tensors, folder / WEIGHTS_FILE)
+    with pytest.raises(ModelError, match="not an adapter's"):
+        load_adapter(small_bert(), folder)
+
+
+def test_an_adapter_for_other_weights_of_the_same_shape_is_refused(trained: nn.Module, tmp_path: Path) -> None:
+    save_adapter(trained, tmp_path, base_identity="aaaa")
+    with pytest.raises(ModelError, match="other weights than this base model's"):
+        load_adapter(small_bert(), tmp_path, base_identity="bbbb")
+    load_adapter(small_bert(), tmp_path, base_identity="aaaa")
+
+
+def test_an_adapter_that_does_not_tell_its_base_is_loaded(folder: Path) -> None:
+    load_adapter(small_bert(), folder, base_identity="bbbb")
 
 
 def test_another_kind_of_adapter_is_refused(folder: Path) -> None:
@@ -156,5 +204,5 @@ def test_missing_or_broken_file_is_refused(folder: Path, name: str) -> None:
 def test_pickled_weights_are_never_read(folder: Path) -> None:
     (folder / WEIGHTS_FILE).unlink()
     torch.save({}, folder / "adapter_model.bin")
-    with pytest.raises(ModelError, match="only safetensors"):
+    with pytest.raises(ModelError, match=r"only safetensors.*convert it"):
         load_adapter(small_bert(), folder)

@@ -1,24 +1,34 @@
 """Put LoRA layers into a network, find them again, and take them out by merging.
 
-Three free functions over any `torch.nn.Module`; nothing is stored beside the network itself.
+Free functions over any `torch.nn.Module`; nothing is stored beside the network itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from loracle.errors import ConfigError, ModelError
+from loracle.errors import ConfigError, LoracleWarning, ModelError
 from loracle.lora.config import ALL_LINEAR, LoRAConfig
 from loracle.lora.layer import LoRALinear
+from loracle.lora.linear import is_linear, linear_sizes
+from loracle.lora.variants import build_layer
 
 
-def inject(model: nn.Module, config: LoRAConfig, *, head: Sequence[str] = ()) -> list[str]:
-    """Replace the targeted linear layers by `LoRALinear` and freeze all else but the head.
+def inject(
+    model: nn.Module,
+    config: LoRAConfig,
+    *,
+    head: Sequence[str] = (),
+    overrides: Mapping[str, LoRAConfig] | None = None,
+) -> list[str]:
+    """Replace the targeted linear layers by LoRA layers and freeze all else but the head.
 
-    `head` holds dotted names of modules that stay trainable and are never replaced. Returns the dotted names of
-    the replaced layers. Raises ConfigError where a target matches no linear layer, ModelError on a second call.
+    `head` holds dotted names of modules that stay trainable and are never replaced. `overrides` gives single layers a
+    configuration of their own, by dotted name. Returns the dotted names of the replaced layers. Warns where a rank is
+    larger than its layer. Raises ConfigError where a target matches no linear layer, ModelError on a second call.
 
     >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> inject(model, LoRAConfig(targets=("0",)), head=("2",))
@@ -27,16 +37,18 @@ def inject(model: nn.Module, config: LoRAConfig, *, head: Sequence[str] = ()) ->
     if any(lora_layers(model)):
         raise ModelError("this model has LoRA layers already; merge(model) first, or inject into a fresh one")
     names = match_targets(model, config.targets, head=head)
+    configs = {name: (overrides or {}).get(name, config) for name in names}
     for name in names:
-        _check_rank(name, _linear(model, name), config)
+        _check_rank(name, model.get_submodule(name), configs[name])
+    layers = {name: build_layer(model.get_submodule(name), configs[name]) for name in names}
     freeze(model, keep=head)
-    for name in names:
-        model.set_submodule(name, LoRALinear(_linear(model, name), config), strict=True)
+    for name, layer in layers.items():
+        model.set_submodule(name, layer, strict=True)
     return names
 
 
 def merge(model: nn.Module) -> list[str]:
-    """Replace every `LoRALinear` by a plain linear layer of the same output; return their dotted names.
+    """Replace every LoRA layer by a plain linear layer of the same output; return their dotted names.
 
     The state dict has its original keys again. Raises ModelError where there is nothing to merge.
 
@@ -54,18 +66,30 @@ def merge(model: nn.Module) -> list[str]:
 
 
 def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
-    """Yield the dotted name and the layer of every `LoRALinear` in the model."""
+    """Yield the dotted name and the layer of every LoRA layer in the model."""
     for name, module in model.named_modules():
         if isinstance(module, LoRALinear):
             yield name, module
 
 
 def lora_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """Return A and B of every LoRA layer by dotted name, detached and sharing memory with the model."""
+    """Return the own parameters of every LoRA layer by dotted name, detached and sharing memory with the model.
+
+    They are `lora_a` and `lora_b`, and with DoRA `magnitude`.
+    """
     return {
-        f"{name}.{factor}": getattr(layer, factor).detach()
+        f"{name}.{own}": parameter.detach()
         for name, layer in lora_layers(model)
-        for factor in ("lora_a", "lora_b")
+        for own, parameter in layer.named_parameters(recurse=False)
+    }
+
+
+def learning_rate_ratios(model: nn.Module) -> dict[str, float]:
+    """Return by dotted name what the learning rate of a parameter is multiplied with, where that is not 1 (LoRA+)."""
+    return {
+        f"{name}.lora_b": layer.config.b_learning_rate_ratio
+        for name, layer in lora_layers(model)
+        if layer.config.b_learning_rate_ratio != 1
     }
 
 
@@ -83,20 +107,15 @@ def match_targets(model: nn.Module, targets: Sequence[str], *, head: Sequence[st
     """
     if not targets:
         raise ConfigError(f'no LoRA targets given; name layers, such as "query", or "{ALL_LINEAR}"')
-    linear = [
-        name
-        for name, module in model.named_modules()
-        if type(module) is nn.Linear and not is_inside(name, head)  # a subclass may be read without its forward
-    ]
+    outside = {name: module for name, module in model.named_modules() if not is_inside(name, head)}
+    linear = [name for name, module in outside.items() if is_linear(module)]
     if tuple(targets) == (ALL_LINEAR,):
+        if not linear:
+            raise ConfigError("this model has no linear layer outside its head; there is nothing for LoRA to change")
         return linear
     for target in targets:
         if not any(_is_suffix(target, name) for name in linear):
-            ends = sorted({name.rpartition(".")[2] for name in linear})
-            raise ConfigError(
-                f"LoRA target {target!r} matches no linear layer outside the head; "
-                f"there are: {', '.join(ends)} (or {ALL_LINEAR})"
-            )
+            raise ConfigError(_explain_miss(target, linear, outside))
     return [name for name in linear if any(_is_suffix(target, name) for target in targets)]
 
 
@@ -105,18 +124,26 @@ def is_inside(name: str, modules: Sequence[str]) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
-def _check_rank(name: str, layer: nn.Linear, config: LoRAConfig) -> None:
-    largest = min(layer.in_features, layer.out_features)
-    if config.rank > largest:
-        raise ConfigError(
-            f"rank is {config.rank}; {name} has {largest} at most ({layer.in_features} in, {layer.out_features} out)"
-        )
+def _explain_miss(target: str, linear: Sequence[str], outside: Mapping[str, nn.Module]) -> str:
+    ends = sorted({name.rpartition(".")[2] for name in linear})
+    there = f"there are: {', '.join(ends)} (or {ALL_LINEAR})"
+    other = next((type(module).__name__ for name, module in outside.items() if name and _is_suffix(target, name)), None)
+    if other:
+        return f"LoRA target {target!r} is no linear layer but a module of class {other}; {there}"
+    return f"LoRA target {target!r} matches no linear layer outside the head; {there}"
 
 
-def _linear(model: nn.Module, name: str) -> nn.Linear:
-    module = model.get_submodule(name)
-    assert isinstance(module, nn.Linear)
-    return module
+def _check_rank(name: str, layer: nn.Module, config: LoRAConfig) -> None:
+    largest = min(linear_sizes(layer))
+    if config.rank <= largest:
+        return
+    if config.initialisation != "zero":
+        raise ConfigError(f"rank is {config.rank}; {config.initialisation} can take {largest} from {name} at most")
+    warnings.warn(
+        f"rank is {config.rank}, and an update of {name} has rank {largest} at most: a smaller one does the same",
+        LoracleWarning,
+        stacklevel=3,
+    )
 
 
 def _is_suffix(target: str, name: str) -> bool:

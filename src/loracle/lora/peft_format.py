@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,33 +19,25 @@ from loracle.errors import ModelError
 from loracle.files import write_bytes, write_text
 from loracle.lora.config import LoRAConfig
 from loracle.lora.injection import inject, is_inside, lora_layers, lora_state_dict
+from loracle.lora.linear import is_linear, linear_sizes
+from loracle.lora.peft_config import CONFIG_FILE, AdapterConfig, is_module_name, list_some, read_config, render_config
+from loracle.lora.variants import plain_factors
 
-CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 
+_PICKLED_FILE = "adapter_model.bin"
 _PREFIX = "base_model.model."
-_FACTORS = {"lora_a": "lora_A.weight", "lora_b": "lora_B.weight"}
-
-# What is read from a configuration, and what changes no arithmetic; anything else that is set is refused by name.
-_READ = {"peft_type", "r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save"}
-_HARMLESS = {
-    "auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision", "task_type",
-    "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying",
-}  # fmt: skip
-_INITIALISATIONS = (
-    None,
-    True,
-    False,
-    "gaussian",
-    "orthogonal",
-)  # those that leave the base weights as they are
+_FACTORS = {"lora_a": "lora_A.weight", "lora_b": "lora_B.weight", "magnitude": "lora_magnitude_vector"}
+_IDENTITY = "base_identity"
 
 
-def save_adapter(model: nn.Module, folder: str | Path, *, base_name: str = "") -> None:
+def save_adapter(model: nn.Module, folder: str | Path, *, base_name: str = "", base_identity: str = "") -> None:
     """Write the LoRA factors and the trained head of `model` as a PEFT adapter folder.
 
     The head is every parameter that is trainable and not a LoRA factor. `base_name` tells PEFT which base model to
-    load. Raises ModelError where the model has no LoRA layers.
+    load, `base_identity` (of `models.identity`) is held against the base when the adapter is loaded again. What started
+    from the base's own weight is written as plain LoRA of twice the rank. Raises ModelError where the model has no
+    LoRA layers.
 
     >>> from loracle.lora.injection import inject
     >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -61,21 +52,31 @@ def save_adapter(model: nn.Module, folder: str | Path, *, base_name: str = "") -
     layers = dict(lora_layers(model))
     if not layers:
         raise ModelError("this model has no LoRA layers to save; inject(model, config) first")
-    tensors = {_peft_key(name): tensor for name, tensor in lora_state_dict(model).items()}
-    head = _head_parameters(model)
-    tensors |= {_PREFIX + name: tensor.detach() for name, tensor in head.items()}
-    config = _peft_config(next(iter(layers.values())).config, list(layers), _head_modules(model), base_name)
+    tensors = {
+        f"{_PREFIX}{name}.{_FACTORS[own]}": tensor
+        for name, layer in layers.items()
+        for own, tensor in plain_factors(layer).items()
+    }
+    tensors |= {_PREFIX + name: tensor.detach() for name, tensor in _head_parameters(model).items()}
+    config = render_config(model, _head_modules(model), base_name)
+    content = save(
+        {name: item.contiguous().cpu() for name, item in tensors.items()},
+        {"format": "pt", **({_IDENTITY: base_identity} if base_identity else {})},
+    )
     folder = Path(folder)
-    write_bytes(folder / WEIGHTS_FILE, save({name: item.contiguous().cpu() for name, item in tensors.items()}))
+    write_bytes(folder / WEIGHTS_FILE, content)
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
 
-def load_adapter(model: nn.Module, folder: str | Path, *, head: Sequence[str] = ()) -> LoRAConfig:
+def load_adapter(
+    model: nn.Module, folder: str | Path, *, head: Sequence[str] = (), base_identity: str = ""
+) -> LoRAConfig:
     """Inject the adapter saved in `folder` into `model` and load its weights, the head's included.
 
     `model` is the base with a head of the same shape, without LoRA; `head` names the modules that its checkpoint
-    did not contain, which the adapter must bring. Returns the configuration, with each layer as a target. Raises
-    ModelError, naming the tensors or options, where the folder does not fit; the model is then unchanged.
+    did not contain, which the adapter must bring; `base_identity` is that of `model`, if known. Returns the
+    configuration, with each layer as a target. Raises ModelError, naming the tensors or options, where the folder does
+    not fit; the model is then unchanged.
 
     >>> from loracle.lora.injection import inject
     >>> build = lambda: nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -85,70 +86,20 @@ def load_adapter(model: nn.Module, folder: str | Path, *, head: Sequence[str] = 
     >>> load_adapter(again, folder, head=("2",)).rank
     4
     """
-    config, saved_head = read_config(folder)
-    head = sorted({*saved_head, *head})
-    tensors = _read_tensors(Path(folder))
-    config = replace(config, targets=_targets_of(tensors))
-    _check_fit(model, tensors, config, head)
-    inject(model, config, head=head)
+    adapter = read_config(folder)
+    head = sorted({*adapter.head, *head})
+    tensors, identity = _read_tensors(Path(folder))
+    if base_identity and identity not in ("", base_identity):
+        raise ModelError(
+            f"the adapter in {folder} was trained on other weights than this base model's "
+            f"(identity {identity}, here {base_identity}); load it into the base that it was trained on"
+        )
+    layers = _layers_of(tensors)
+    _check_fit(model, tensors, adapter, layers, head)
+    config = replace(adapter.lora, targets=layers)
+    inject(model, config, head=head, overrides={name: adapter.of_layer(name) for name in layers})
     model.load_state_dict({_own_key(name): tensor for name, tensor in tensors.items()}, strict=False)
     return config
-
-
-def read_config(folder: str | Path) -> tuple[LoRAConfig, tuple[str, ...]]:
-    """Return rank, alpha and dropout of an adapter folder and the names of its head modules.
-
-    Which layers it changes is told by its tensors, not by its configuration, which may be a pattern.
-
-    Raises ModelError where the file is missing, is no LoRA adapter, or asks for what is not computed here.
-    """
-    path = Path(folder) / CONFIG_FILE
-    if not path.is_file():
-        raise ModelError(f"{folder} holds no {CONFIG_FILE}; give a folder that save_adapter or PEFT wrote")
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        kind = raw["peft_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} cannot be read as an adapter configuration: {error}") from error
-    if kind != "LORA":
-        raise ModelError(f"{path} is a PEFT adapter of type {kind!r}; only LORA is read here")
-    refused = [f"{name}={value!r}" for name, value in raw.items() if not _is_computed(name, value)]
-    if refused:
-        raise ModelError(f"{path} asks for {', '.join(refused)}, which Loracle does not compute; refused")
-    absent = [name for name in ("r", "lora_alpha") if not isinstance(raw.get(name), int | float)]
-    if absent:
-        raise ModelError(f"{path} has no number for {', '.join(absent)}; give a folder that save_adapter or PEFT wrote")
-    config = LoRAConfig(
-        rank=raw["r"],
-        alpha=raw["lora_alpha"],
-        dropout=raw.get("lora_dropout") or 0.0,
-    )
-    return config, tuple(raw.get("modules_to_save") or ())
-
-
-def _is_computed(name: str, value: Any) -> bool:
-    if name == "init_lora_weights":
-        return value in _INITIALISATIONS
-    unset = value is None or value is False or value in ("", "none", [], {})
-    return unset or name in _READ or name in _HARMLESS
-
-
-def _peft_config(config: LoRAConfig, layers: list[str], head: list[str], base_name: str) -> dict[str, Any]:
-    return {
-        "peft_type": "LORA",
-        "task_type": "SEQ_CLS" if head else None,
-        "base_model_name_or_path": base_name,
-        "r": config.rank,
-        "lora_alpha": config.alpha,
-        "lora_dropout": config.dropout,
-        "target_modules": layers,
-        "modules_to_save": head or None,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "use_rslora": False,
-        "use_dora": False,
-        "inference_mode": True,
-    }
 
 
 def _head_parameters(model: nn.Module) -> dict[str, Tensor]:
@@ -172,24 +123,35 @@ def _head_modules(model: nn.Module) -> list[str]:
     return modules
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _read_tensors(folder: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors by name, and the identity of the base that they were trained on, "" where it is not told."""
+    from safetensors import SafetensorError, safe_open
 
     path = folder / WEIGHTS_FILE
     if not path.is_file():
-        raise ModelError(f"{folder} holds no {WEIGHTS_FILE}; only safetensors are read, never pickled weights")
+        raise ModelError(_explain_absence(folder))
     try:
-        tensors = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            identity = (file.metadata() or {}).get(_IDENTITY, "")
     except SafetensorError as error:
         raise ModelError(f"{path} is broken: {error}") from error
-    foreign = [name for name in tensors if not name.startswith(_PREFIX)]
+    foreign = [name for name in tensors if not name.startswith(_PREFIX) or not is_module_name(name)]
     if foreign:
-        raise ModelError(f"{path} holds tensors that are not an adapter's: {_some(foreign)}")
-    return tensors
+        raise ModelError(f"{path} holds tensors that are not an adapter's: {list_some(foreign)}")
+    return tensors, identity
 
 
-def _targets_of(tensors: Iterable[str]) -> tuple[str, ...]:
+def _explain_absence(folder: Path) -> str:
+    if (folder / _PICKLED_FILE).is_file():
+        return (
+            f"{folder} holds {_PICKLED_FILE}, which is pickled; only safetensors are read, never pickled weights. "
+            "If you trust it, convert it: load it with peft.PeftModel.from_pretrained, write it with save_pretrained"
+        )
+    return f"{folder} holds no {WEIGHTS_FILE}; only safetensors are read, never pickled weights"
+
+
+def _layers_of(tensors: Iterable[str]) -> tuple[str, ...]:
     ending = f".{_FACTORS['lora_a']}"
     return tuple(name.removeprefix(_PREFIX).removesuffix(ending) for name in tensors if name.endswith(ending))
 
@@ -197,17 +159,20 @@ def _targets_of(tensors: Iterable[str]) -> tuple[str, ...]:
 def _check_fit(
     model: nn.Module,
     tensors: Mapping[str, Tensor],
-    config: LoRAConfig,
+    adapter: AdapterConfig,
+    layers: Sequence[str],
     head: Sequence[str],
 ) -> None:
-    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    absent = [name for name in config.targets if name not in linear]
-    if absent or not config.targets:
-        raise ModelError(f"the adapter is for layers that this base does not have: {_some(absent) or 'none at all'}")
+    linear = {name: module for name, module in model.named_modules() if is_linear(module)}
+    absent = [name for name in layers if name not in linear]
+    if absent or not layers:
+        raise ModelError(
+            f"the adapter is for layers that this base does not have: {list_some(absent) or 'none at all'}"
+        )
+    adapter.check_layers(model, layers)
     expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters() if is_inside(name, head)}
-    for name in config.targets:
-        expected[f"{name}.lora_a"] = (config.rank, linear[name].in_features)
-        expected[f"{name}.lora_b"] = (linear[name].out_features, config.rank)
+    for name in layers:
+        expected |= _factor_shapes(name, linear[name], adapter.of_layer(name))
     given = {_own_key(name): tuple(tensor.shape) for name, tensor in tensors.items()}
     faults = {
         "missing": [name for name in expected if name not in given],
@@ -216,14 +181,18 @@ def _check_fit(
             f"{name} {given[name]} for {shape}" for name, shape in expected.items() if given.get(name, shape) != shape
         ],
     }
-    listed = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
+    listed = "; ".join(f"{what}: {list_some(names)}" for what, names in faults.items() if names)
     if listed:
         raise ModelError(f"the adapter does not fit this base model; tensors {listed}")
 
 
-def _peft_key(name: str) -> str:
-    layer, _, factor = name.rpartition(".")
-    return f"{_PREFIX}{layer}.{_FACTORS[factor]}"
+def _factor_shapes(name: str, layer: nn.Module, config: LoRAConfig) -> dict[str, tuple[int, ...]]:
+    in_features, out_features = linear_sizes(layer)
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{name}.lora_a": (config.rank, in_features),
+        f"{name}.lora_b": (out_features, config.rank),
+    }
+    return shapes | ({f"{name}.magnitude": (out_features,)} if config.dora else {})
 
 
 def _own_key(name: str) -> str:
@@ -232,7 +201,3 @@ def _own_key(name: str) -> str:
         if name.endswith(f".{foreign}"):
             return f"{name.removesuffix(foreign)}{own}"
     return name
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -82,8 +82,8 @@ class ShiftedLinear(LoRALinear):
         super().__init__(base, config)
         start = {"pissa": start_pissa, "olora": start_olora}[config.initialisation]
         a, b = start(linear_weight(base).float(), config)
-        self.register_buffer("origin_a", a, persistent=False)
-        self.register_buffer("origin_b", b, persistent=False)
+        self.register_buffer("origin_a", a.contiguous(), persistent=False)  # laid out as A: the same sums, to the bit
+        self.register_buffer("origin_b", b.contiguous(), persistent=False)
         with torch.no_grad():
             self.lora_a.copy_(a)
             self.lora_b.copy_(b)
@@ -120,4 +120,4 @@ def start_pissa(weight: Tensor, config: LoRAConfig) -> tuple[Tensor, Tensor]:
 def start_olora(weight: Tensor, config: LoRAConfig) -> tuple[Tensor, Tensor]:
     """Return A and B as the first `rank` rows and columns of R and Q of the weight's QR decomposition."""
     q, r = torch.linalg.qr(weight)
-    return r[: config.rank].contiguous(), q[:, : config.rank].contiguous()
+    return r[: config.rank], q[:, : config.rank]

@@ -8,10 +8,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers or datasets are import
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands do, so that a busy machine is no trouble
 
+import importlib.util
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -92,6 +95,38 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_files: Pa
     )
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for an `architecture` once for each that Loracle knows by name."""
+    own = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "architecture" in metafunc.fixturenames and "architecture" not in own:
+        metafunc.parametrize("architecture", list(load_architectures().ARCHITECTURES))
+
+
+def load_architectures() -> ModuleType:
+    """Return architectures.py beside this file, loaded once, and only where a test asks for it."""
+    name = "loracle_test_architectures"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("architectures.py"))
+        assert spec
+        assert spec.loader
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def architectures() -> ModuleType:
+    """The table of tiny models, one of every architecture that Loracle knows by name."""
+    return load_architectures()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, architectures: ModuleType) -> Callable[[str], Path]:
+    """What gives the folder of a tiny bare model with its tokenizer, by its name in the table; never write into it."""
+    folders: Callable[[str], Path] = architectures.caching(tmp_path_factory.mktemp("architectures"))
+    return folders
 
 
 @pytest.fixture(scope="session")

@@ -99,9 +99,13 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_files: Pa
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for an `architecture` once for each that Loracle knows by name."""
-    own = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    own = [name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])]
     if "architecture" in metafunc.fixturenames and "architecture" not in own:
         metafunc.parametrize("architecture", list(load_architectures().ARCHITECTURES))
+
+
+def _names(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else given
 
 
 def load_architectures() -> ModuleType:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loracle.lora.config import ALL_LINEAR
 from loracle.methods.finetune import finetuning
 
 if TYPE_CHECKING:
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 def prepare_lora(base: Base, setup: Setup) -> None:
     """Inject LoRA layers at the asked or the usual targets; the head stays trainable."""
-    from loracle.lora.injection import inject
+    from loracle.lora.injection import inject, match_targets
     from loracle.models.families import resolve_targets
 
-    targets = resolve_targets(setup.lora.targets, base.config.model_type)
+    linear = match_targets(base.network, (ALL_LINEAR,), head=base.head)
+    targets = resolve_targets(setup.lora.targets, base.config.model_type, linear=linear)
     inject(base.network, replace(setup.lora, targets=targets), head=base.head)
 
 

@@ -50,15 +50,27 @@ def find_layers(network: nn.Module) -> list[str]:
 
     Raises ConfigError where there is none of two or more, as where all layers share their weights.
     """
+    layers = find_blocks(network)
+    if len(layers) < 2:
+        raise ConfigError("this base model has no layers that could be frozen one by one; leave the method partial out")
+    return layers
+
+
+def find_blocks(network: nn.Module) -> list[str]:
+    """Return the dotted names of the modules of the longest list of one kind; the outer one of two that are as long.
+
+    These are the layers, or the one block that a network with shared weights runs again and again. Empty where the
+    network has no list of modules.
+    """
     from torch import nn
 
     lists = [
         (name, module)
         for name, module in network.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) > 1 and len({type(item) for item in module}) == 1
+        if isinstance(module, nn.ModuleList) and len({type(item) for item in module}) == 1
     ]
     if not lists:
-        raise ConfigError("this base model has no layers that could be frozen one by one; leave the method partial out")
+        return []
     name, module = max(lists, key=lambda item: len(item[1]))
     return [f"{name}.{number}" for number in range(len(module))]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loracle.errors import ConfigError, ModelError
+from loracle.models.families import count_positions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,13 +91,15 @@ def load_base(name: str, label_names: Sequence[str], *, attention: str = "sdpa")
 
 def load_encoder(name: str, *, attention: str = "sdpa") -> nn.Module:
     """Load a base model without any head, in float32, frozen and in evaluation mode."""
-    from transformers import AutoModel
+    from transformers import MODEL_MAPPING, AutoModel
+
+    from loracle.models.padding import check_neighbours, forget_past
 
     with reading(name):
         network, report = AutoModel.from_pretrained(
             resolve_base(name),
             output_loading_info=True,
-            attn_implementation=attention,
+            attn_implementation=_choose_attention(attention, MODEL_MAPPING[type(_load_config(name))]),
             dtype="float32",
             use_safetensors=True,
         )
@@ -104,17 +107,23 @@ def load_encoder(name: str, *, attention: str = "sdpa") -> nn.Module:
     if missing:
         raise ModelError(f"{name} lacks weights of the base model itself: {', '.join(missing[:4])}")
     frozen: nn.Module = network.eval().requires_grad_(False)
+    forget_past(frozen)
+    check_neighbours(frozen, load_tokenizer(name), name)
     return frozen
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """Load the fast tokenizer of a base model; raises ModelError where there is none."""
+    """Load the fast tokenizer of a base model, ready to pad; raises ModelError where there is none or it cannot."""
     from transformers import AutoTokenizer
 
+    from loracle.models.padding import choose_padding, tokenizer_options
+
     with reading(name):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(resolve_base(name))
+        options = tokenizer_options(_load_config(name).model_type)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(resolve_base(name), **options)
     if not tokenizer.is_fast:
         raise ModelError(f"{name} has no fast tokenizer (tokenizer.json); Loracle needs one")
+    choose_padding(tokenizer, name)
     return tokenizer
 
 
@@ -172,7 +181,7 @@ def load_trained(folder: Path, name: str, label_names: Sequence[str], *, attenti
 
 def check_max_length(tokenizer: PreTrainedTokenizerBase, config: Any, max_length: int) -> None:
     """Raise ConfigError where `max_length` is beyond what the base model has positions for."""
-    limit = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", max_length))
+    limit = min(tokenizer.model_max_length, count_positions(config) or max_length)
     if max_length > limit:
         raise ConfigError(f"max_length is {max_length}; this base model reads {limit} tokens at most")
 
@@ -231,7 +240,11 @@ def _load_classifier(name: str, label_names: Sequence[str], attention: str) -> t
     """Return the base and the names of the parameters that are new."""
     from transformers import AutoModelForSequenceClassification
 
+    from loracle.models.padding import agree_on_padding, check_neighbours
+
     labels = dict(enumerate(label_names))
+    tokenizer = load_tokenizer(name)
+    architecture = _find_classifier_class(name)
     with reading(name):
         network, report = AutoModelForSequenceClassification.from_pretrained(
             resolve_base(name),
@@ -239,13 +252,40 @@ def _load_classifier(name: str, label_names: Sequence[str], attention: str) -> t
             num_labels=len(labels),
             id2label=labels,
             label2id={label: index for index, label in labels.items()},
-            attn_implementation=attention,
+            attn_implementation=_choose_attention(attention, architecture),
             dtype="float32",
             use_safetensors=True,
             ignore_mismatched_sizes=True,
         )
     fresh = {*report["missing_keys"], *(item[0] for item in report["mismatched_keys"])}
-    return Base(name_base(name), network, load_tokenizer(name), find_head(network, fresh)), fresh
+    head = find_head(network, fresh)
+    agree_on_padding(network, tokenizer, name)
+    check_neighbours(network, tokenizer, name)
+    return Base(name_base(name), network, tokenizer, head), fresh
+
+
+def _load_config(name: str) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(resolve_base(name))
+
+
+def _find_classifier_class(name: str) -> Any:
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    with reading(name):
+        config = _load_config(name)
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise ModelError(
+            f"{name} cannot be used: transformers has no sequence classification class for the architecture "
+            f"{config.model_type!r}; give another base model"
+        )
+    return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+
+
+def _choose_attention(asked: str, architecture: Any) -> str:
+    """Return the asked attention, or the plain one where the architecture was never given the fused kernel."""
+    return asked if asked != "sdpa" or getattr(architecture, "_supports_sdpa", False) else "eager"
 
 
 def _in_base(network: nn.Module, name: str) -> bool:

@@ -54,18 +54,19 @@ def tokenise(
 ) -> Tokens:
     """Tokenise texts in blocks, cut to `max_length` tokens, special tokens included.
 
-    Of a very long text only the beginning that can matter is read, so that a megabyte costs no more than a page.
+    Of a very long text only the beginning that can matter is read, so that a megabyte costs no more than a page. A text
+    without any token, as an empty one may be to a decoder, is one padding token.
     """
+    pad = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     pieces: list[np.ndarray] = []
     limit = max_length * _CHARACTERS_PER_TOKEN
     for start in range(0, len(texts), _TOKENISED_AT_ONCE):
         block = [text.lstrip()[:limit] for text in texts[start : start + _TOKENISED_AT_ONCE]]
         encoded = tokenizer(block, truncation=True, max_length=max_length, return_attention_mask=False)
-        pieces += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+        pieces += [np.asarray(ids or [pad], dtype=np.int32) for ids in encoded["input_ids"]]
     starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)]).astype(np.int64)
     flat = np.concatenate(pieces) if pieces else np.empty(0, np.int32)
-    pad = tokenizer.pad_token_id
-    return Tokens(flat, starts, 0 if pad is None else pad, labels)
+    return Tokens(flat, starts, pad, labels)
 
 
 def shuffled_batches(lengths: np.ndarray, batch_size: int, generator: np.random.Generator) -> Iterator[np.ndarray]:

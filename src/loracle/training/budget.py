@@ -33,6 +33,8 @@ class Budget:
     """Largest norm of the gradient."""
     base_dropout: bool = False
     """Train with the checkpoint's own dropout, which is slower and is off for all methods otherwise."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
     precision: str = "auto"
     """auto (bf16 where the hardware has it), fp32 or bf16."""
     metric: str = "accuracy"

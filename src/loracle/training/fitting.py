@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from loracle.lora.injection import lora_layers
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
 from loracle.training.budget import Budget
 from loracle.training.precision import ComputePath
+from loracle.training.recomputation import recomputing
 
 OnStep = Callable[[int, float | None], None]
 """Called after each step or scored batch with the number of texts done and, in training, the loss."""
@@ -81,7 +83,8 @@ def fit(
     for number in range(1, budget.epochs + 1):
         batches = shuffled_batches(train.lengths, budget.batch_size, generator)
         set_training_mode(network, base_dropout=budget.base_dropout)
-        losses = _train_epoch(network, train, batches, optimizer, schedule, budget.clip, path, on_step)
+        with recomputing(network) if budget.gradient_checkpointing else nullcontext():
+            losses = _train_epoch(network, train, batches, optimizer, schedule, budget.clip, path, on_step)
         epoch = _validate(network, validation, number, float(np.mean(losses)), path, on_step)
         epochs.append(epoch)
         if best is None or preference(epoch.metrics, budget.metric) > preference(best.metrics, budget.metric):

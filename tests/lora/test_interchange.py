@@ -98,9 +98,7 @@ def test_an_adapter_trained_in_peft_loads_here(
     torch.testing.assert_close(logits(base.network), logits(theirs.merge_and_unload()), rtol=0, atol=1e-5)
 
 
-def test_a_merged_model_loads_in_plain_transformers(
-    architecture: str, checkpoint: Checkpoint, tmp_path: Path
-) -> None:
+def test_a_merged_model_loads_in_plain_transformers(architecture: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
     base = load(checkpoint(architecture))

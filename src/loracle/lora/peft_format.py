@@ -24,11 +24,11 @@ from loracle.lora.peft_config import CONFIG_FILE, AdapterConfig, is_module_name,
 from loracle.lora.variants import plain_factors
 
 WEIGHTS_FILE = "adapter_model.safetensors"
+IDENTITY = "base_identity"  # among the metadata of the file of weights
 
 _PICKLED_FILE = "adapter_model.bin"
 _PREFIX = "base_model.model."
 _FACTORS = {"lora_a": "lora_A.weight", "lora_b": "lora_B.weight", "magnitude": "lora_magnitude_vector"}
-_IDENTITY = "base_identity"
 
 
 def save_adapter(model: nn.Module, folder: str | Path, *, base_name: str = "", base_identity: str = "") -> None:
@@ -61,7 +61,7 @@ def save_adapter(model: nn.Module, folder: str | Path, *, base_name: str = "", b
     config = render_config(model, _head_modules(model), base_name)
     content = save(
         {name: item.contiguous().cpu() for name, item in tensors.items()},
-        {"format": "pt", **({_IDENTITY: base_identity} if base_identity else {})},
+        {"format": "pt", **({IDENTITY: base_identity} if base_identity else {})},
     )
     folder = Path(folder)
     write_bytes(folder / WEIGHTS_FILE, content)
@@ -133,7 +133,7 @@ def _read_tensors(folder: Path) -> tuple[dict[str, Tensor], str]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            identity = (file.metadata() or {}).get(_IDENTITY, "")
+            identity = (file.metadata() or {}).get(IDENTITY, "")
     except SafetensorError as error:
         raise ModelError(f"{path} is broken: {error}") from error
     foreign = [name for name in tensors if not name.startswith(_PREFIX) or not is_module_name(name)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loracle.lora.config import ALL_LINEAR
+from loracle.lora.config import ALL_LINEAR, LoRAConfig
 from loracle.methods.finetune import finetuning
 
 if TYPE_CHECKING:
@@ -25,19 +25,21 @@ def prepare_lora(base: Base, setup: Setup) -> None:
     inject(base.network, replace(setup.lora, targets=targets), head=base.head)
 
 
-def _save(base: Base, folder: Path) -> None:
+def save_lora(base: Base, folder: Path) -> None:
+    """Write the adapter folder, with the head and the identity of the base."""
     from loracle.lora.peft_format import save_adapter
     from loracle.models.loading import hub_name
 
-    save_adapter(base.network, folder, base_name=hub_name(base.name))
+    save_adapter(base.network, folder, base_name=hub_name(base.name), base_identity=base.identity)
 
 
-def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:
+def load_lora(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:
+    """Load the base model with an adapter folder; raises ModelError where the one does not fit the other."""
     from loracle.lora.peft_format import load_adapter
     from loracle.models.loading import load_base
 
     base = load_base(model, label_names, attention=attention)
-    load_adapter(base.network, folder, head=base.head)
+    load_adapter(base.network, folder, head=base.head, base_identity=base.identity)
     return base
 
 
@@ -46,7 +48,7 @@ LORA = finetuning(
     "low-rank updates of frozen layers, and the head",
     (1e-3, 3e-3, 3e-4, 1e-2, 1e-4),
     prepare_lora,
-    _save,
-    _load,
-    options=("rank", "alpha", "dropout", "targets"),
+    save_lora,
+    load_lora,
+    options=tuple(field.name for field in fields(LoRAConfig)),
 )

@@ -20,24 +20,24 @@ from loracle.methods.probe import PROBE
 from loracle.methods.scratch import SCRATCH
 from loracle.methods.tfidf import TFIDF
 from loracle.methods.untrained import UNTRAINED
+from loracle.methods.variants import VARIANTS
 from loracle.models.counting import Counts
 
-METHODS: Mapping[str, Method] = {
-    method.name: method
-    for method in (MAJORITY, UNTRAINED, TFIDF, LSTM, SCRATCH, PROBE, HEAD, BITFIT, LORA, PARTIAL, FULL, LLM, LLM_FEW)
-}
+_LADDER = (MAJORITY, UNTRAINED, TFIDF, LSTM, SCRATCH, PROBE, HEAD, BITFIT, LORA, PARTIAL, FULL, LLM, LLM_FEW)
+METHODS: Mapping[str, Method] = {method.name: method for method in (*_LADDER, *VARIANTS)}
 
 _GROUPS = {
-    "all": tuple(METHODS),
-    "all-local": tuple(name for name, method in METHODS.items() if not method.remote),
+    "all": tuple(method.name for method in _LADDER),
+    "all-local": tuple(method.name for method in _LADDER if not method.remote),
+    "all-lora": tuple(method.name for method in (LORA, *VARIANTS)),
 }
 
 
 def find_methods(names: Sequence[str]) -> tuple[Method, ...]:
     """Return the methods of these names, in this order; raises ConfigError for an unknown or a doubled one.
 
-    `all` stands for every method, `all-local` for those that run on this machine. A name may carry options of its own,
-    as `naming.py` reads them.
+    `all` stands for every rung of the ladder, `all-local` for those that run on this machine, `all-lora` for LoRA and
+    its variants. A name may carry options of its own, as `naming.py` reads them.
 
     >>> [method.name for method in find_methods(["tfidf,probe", "lora"])]
     ['tfidf', 'probe', 'lora']

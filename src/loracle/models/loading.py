@@ -35,7 +35,8 @@ _MINILM_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 class Base:
     """A network with a classification head, its tokenizer, and the modules that are the new head.
 
-    `pretrained` says whether the rest comes from a checkpoint.
+    `pretrained` says whether the rest comes from a checkpoint; `identity` tells its weights from others, as
+    `identity.py` has it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Base:
     tokenizer: PreTrainedTokenizerBase
     head: tuple[str, ...]
     pretrained: bool = True
+    identity: str = ""
 
     @property
     def config(self) -> Any:
@@ -151,25 +153,36 @@ def save_whole(base: Base, folder: Path) -> None:
 
 
 def save_trained(base: Base, folder: Path) -> None:
-    """Write the parameters that require a gradient, and no others."""
+    """Write the parameters that require a gradient, and no others, with the identity of the base."""
     from safetensors.torch import save_file
 
+    from loracle.lora.peft_format import IDENTITY
+
     trained = {name: item.detach() for name, item in base.network.named_parameters() if item.requires_grad}
-    save_file({name: item.contiguous() for name, item in trained.items()}, folder / _TRAINED_FILE)
+    tensors = {name: item.contiguous() for name, item in trained.items()}
+    save_file(tensors, folder / _TRAINED_FILE, metadata={IDENTITY: base.identity})
 
 
 def load_trained(folder: Path, name: str, label_names: Sequence[str], *, attention: str = "sdpa") -> Base:
     """Load the base model `name` with the parameters that `save_trained` wrote, which alone require a gradient.
 
-    Raises ModelError where they cannot be read or do not fit, or where the head is not among them.
+    Raises ModelError where they cannot be read or do not fit, where the head is not among them, or where the base
+    model has other weights than it had.
     """
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     from loracle.lora.injection import is_inside
+    from loracle.lora.peft_format import IDENTITY
+    from loracle.models.identity import check_identity
 
     base = load_base(name, label_names, attention=attention)
     with reading(str(folder)):
         trained = load_file(folder / _TRAINED_FILE)
+        with safe_open(folder / _TRAINED_FILE, framework="pt") as file:
+            identity = (file.metadata() or {}).get(IDENTITY, "")
+    check_identity(str(folder), identity, base.identity)
+    with reading(str(folder)):
         strange = base.network.load_state_dict(trained, strict=False).unexpected_keys
     absent = [key for key, _ in base.network.named_parameters() if is_inside(key, base.head) and key not in trained]
     if strange or absent:
@@ -240,6 +253,7 @@ def _load_classifier(name: str, label_names: Sequence[str], attention: str) -> t
     """Return the base and the names of the parameters that are new."""
     from transformers import AutoModelForSequenceClassification
 
+    from loracle.models.identity import identify_weights
     from loracle.models.padding import agree_on_padding, check_neighbours
 
     labels = dict(enumerate(label_names))
@@ -261,7 +275,7 @@ def _load_classifier(name: str, label_names: Sequence[str], attention: str) -> t
     head = find_head(network, fresh)
     agree_on_padding(network, tokenizer, name)
     check_neighbours(network, tokenizer, name)
-    return Base(name_base(name), network, tokenizer, head), fresh
+    return Base(name_base(name), network, tokenizer, head, identity=identify_weights(network, head)), fresh
 
 
 def _load_config(name: str) -> Any:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from loracle.errors import TrainingError
 from loracle.evaluation.metrics import measure, preference
-from loracle.lora.injection import lora_layers
+from loracle.lora.injection import learning_rate_ratios, lora_layers
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
 from loracle.training.budget import Budget
 from loracle.training.precision import ComputePath
@@ -185,15 +185,22 @@ def _validate(
 
 
 def _optimizer(network: nn.Module, learning_rate: float, budget: Budget) -> torch.optim.Optimizer:
-    """Return AdamW over what is trainable; biases and norms do not decay."""
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if not trainable:
+    """Return AdamW over what is trainable; biases and norms do not decay, and LoRA+ has a learning rate for B."""
+    ratios = learning_rate_ratios(network)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            decay = budget.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((decay, ratios.get(name, 1.0)), []).append(parameter)
+    if not groups:
         raise TrainingError("nothing in this network is trainable; every parameter is frozen")
-    groups = [
-        {"params": [item for item in trainable if item.ndim > 1], "weight_decay": budget.weight_decay},
-        {"params": [item for item in trainable if item.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "weight_decay": decay, "lr": learning_rate * ratio}
+            for (decay, ratio), parameters in groups.items()
+        ],
+        fused=True,
+    )
 
 
 def _trainable_weights(network: nn.Module) -> dict[str, Tensor]:

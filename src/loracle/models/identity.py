@@ -1,0 +1,44 @@
+"""Which weights a base model has, as a short hash: what an adapter was trained on can be told from what it was not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from loracle.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_SAMPLED = 16
+
+
+def check_identity(what: str, given: str, here: str) -> None:
+    """Raise ModelError where something was trained on other weights than those here; an unknown identity passes."""
+    if given and here and given != here:
+        raise ModelError(
+            f"{what} was trained on other weights than this base model's (identity {given}, here {here}); "
+            "give the base model that it was trained on"
+        )
+
+
+def identify_weights(network: nn.Module, head: Sequence[str]) -> str:
+    """Return 16 hexadecimal digits of all that is not the head: names, shapes, and 16 values of each tensor.
+
+    To be called before anything is trained, cast or quantised. Values are read at even steps, so that it takes
+    milliseconds and not the reading of every weight.
+    """
+    import torch
+
+    from loracle.lora.injection import is_inside
+
+    digest = hashlib.sha256()
+    for name, parameter in sorted(network.named_parameters()):
+        if is_inside(name, head):
+            continue
+        flat = parameter.detach().flatten()
+        places = torch.linspace(0, max(flat.numel() - 1, 0), _SAMPLED, dtype=torch.float64).long()
+        sample = flat[places.to(flat.device)].float().cpu().numpy().astype("<f4")
+        digest.update(f"{name} {tuple(parameter.shape)} ".encode() + sample.tobytes())
+    return digest.hexdigest()[:16]

@@ -15,9 +15,10 @@ from loracle.methods.registry import METHODS, find_methods, load_classifier
 from loracle.models.networks import NetworkConfig
 from loracle.training.budget import Budget
 
-RATES = {"scratch": 3e-3, "head": 3e-2}  # 5e-3 for the others
-ON_A_TAUGHT_BASE = ("head", "bitfit")  # from the first token of random weights nothing can be read
-LOCAL = list(dict.fromkeys(method.name for group in ("all-local", "all-lora") for method in find_methods([group])))
+RATES = {"scratch": 3e-3, "head": 3e-2, "lora-plus": 1e-3}  # 5e-3 for the others
+VARIANTS = [method.name for method in find_methods(["all-lora"]) if method.name != "lora"]
+LOCAL = [method.name for method in find_methods(["all-local"])] + VARIANTS
+ON_A_TAUGHT_BASE = ("head", "bitfit", *VARIANTS)  # random weights give them little to start from
 REWRITTEN = ("pissa", "olora")  # saved as plain LoRA of twice the rank, which rounds otherwise
 TEXTS = ["late parcel never answered", "", "lovely fast friendly shop", "late " * 300, "zzz qqq"]
 

@@ -6,7 +6,14 @@ from transformers import AlbertConfig, AutoModelForSequenceClassification, BertC
 
 from loracle.errors import ConfigError
 from loracle.models.counting import count_parameters
-from loracle.models.freezing import find_embeddings, find_layers, train_biases, train_head, train_upper_layers
+from loracle.models.freezing import (
+    find_blocks,
+    find_embeddings,
+    find_layers,
+    train_biases,
+    train_head,
+    train_upper_layers,
+)
 from loracle.models.loading import Base, head_of_architecture
 
 
@@ -80,6 +87,11 @@ def test_shared_layers_cannot_be_frozen_one_by_one() -> None:
     albert = build(AlbertConfig(vocab_size=50, hidden_size=8, embedding_size=4, num_attention_heads=2))
     with pytest.raises(ConfigError, match="no layers that could be frozen"):
         train_upper_layers(albert)
+    assert find_blocks(albert.network) == ["albert.encoder.albert_layer_groups.0"]
+
+
+def test_network_without_a_list_of_modules_has_no_blocks() -> None:
+    assert find_blocks(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ModuleList())) == []
 
 
 def test_bitfit_trains_biases_and_head_alone(bert: Base) -> None:

@@ -101,3 +101,13 @@ def test_logits_of_a_text_do_not_depend_on_its_neighbours(tiny_base: Path, size:
 
     alone = map_batches(tokens, 1, logits, device="cpu")
     np.testing.assert_allclose(map_batches(tokens, size, logits, device="cpu"), alone, atol=1e-5, rtol=0)
+
+
+def test_text_without_a_token_is_one_padding_token(tiny_base: Path) -> None:
+    tokenizer = load_tokenizer(str(tiny_base))
+    tokenizer.backend_tokenizer.post_processor = None  # nothing stands around a text, as with GPT-2
+    tokens = tokenise(tokenizer, ["", "late", ""], 16)
+    assert list(tokens.lengths) == [1, 1, 1]
+    ids, mask = tokens.pad_batch(np.array([0, 1]))
+    assert ids[0, 0] == tokenizer.pad_token_id != ids[1, 0]
+    assert mask.all()

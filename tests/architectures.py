@@ -25,9 +25,10 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedToke
 
 LENGTH = 64
 _LETTERS = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-_WORDS = (
-    "late never answered the parcel again lovely fast friendly thanks broken rude nobody my order was and a".split()
-)
+_WORDS = (  # those of the tiny task
+    "late never answered the parcel again lovely fast friendly thanks great broken rude nobody refund wonderful "
+    "perfect awful waited weeks my order shop price box it was and a is arrived"
+).split()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,13 +27,18 @@ class Extractor:
     path: ComputePath
 
     def features(
-        self, texts: Sequence[str], on_step: OnStep | None = None, *, pool: Literal["mean", "first"] = "mean"
+        self, texts: Sequence[str], on_step: OnStep | None = None, *, pool: Literal["mean", "token"] = "mean"
     ) -> np.ndarray:
-        """Return the last layer's mean over each text's tokens, or its first token; float32 (texts, hidden)."""
+        """Return the last layer's mean over each text's tokens, or the token that a head would read: the last one of a
+        decoder, the first one elsewhere; float32 (texts, hidden).
+        """
         import torch
 
+        from loracle.models.families import reads_last_token
         from loracle.training.batching import map_batches, tokenise
         from loracle.training.fitting import SCORING_BATCH
+
+        last = reads_last_token(self.network.config.model_type)  # type: ignore[union-attr, arg-type]
 
         @torch.inference_mode()
         def compute(ids: Tensor, mask: Tensor) -> Tensor:
@@ -41,9 +46,9 @@ class Extractor:
                 hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             if on_step:
                 on_step(len(ids), None)
-            if pool == "first":
-                first: Tensor = hidden[:, 0]
-                return first
+            if pool == "token":
+                token: Tensor = hidden[torch.arange(len(ids)), mask.sum(1) - 1 if last else 0]
+                return token
             weights = mask.unsqueeze(-1).float()
             mean: Tensor = (hidden * weights).sum(1) / weights.sum(1)
             return mean

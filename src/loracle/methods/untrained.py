@@ -1,7 +1,8 @@
 """The base model without any training, so that a reader sees what training gives.
 
-For two labels the sign of the summed vector of the first token decides, which is chance by construction. For more, or
-on request, a text gets the label whose name is closest to it: zero-shot classification by similarity.
+For two labels the sign of the summed vector of the first token decides (a decoder's last), which is chance by
+construction. For more, or on request, a text gets the label whose name is closest to it: zero-shot classification by
+similarity.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class UntrainedScorer:
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
         """Return class probabilities, float32 (texts, classes)."""
         if self.rule == "sign":
-            sums = self.extractor.features(texts, on_step, pool="first").sum(axis=1)
+            sums = self.extractor.features(texts, on_step, pool="token").sum(axis=1)
             return _softmax(np.stack([np.zeros_like(sums), sums], axis=1))
         names = _unit(self.extractor.features(self.label_names))
         return _softmax(_SCALE * _unit(self.extractor.features(texts, on_step)) @ names.T)

@@ -34,7 +34,7 @@ class Budget:
     base_dropout: bool = False
     """Train with the checkpoint's own dropout, which is slower and is off for all methods otherwise."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    """Recompute activations in the backward pass: less memory, about half as much time again."""
     precision: str = "auto"
     """auto (bf16 where the hardware has it), fp32 or bf16."""
     metric: str = "accuracy"

@@ -21,7 +21,7 @@ from loracle.commands.report import report
 from loracle.commands.train import train
 from loracle.configuration import find_sources
 from loracle.errors import LoracleError
-from loracle.printing import refuse
+from loracle.printing import refuse, showing_warnings
 
 app = App(
     name="loracle",
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app.config = find_sources(tokens)
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        return command(*bound.args, **bound.kwargs) or 0
+        with showing_warnings():
+            return command(*bound.args, **bound.kwargs) or 0
     except CycloptsError as error:
         return refuse(f"{error} Try --help.")
     except LoracleError as error:

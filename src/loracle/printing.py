@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from loracle.errors import ConfigError, ModelError
+from loracle.errors import ConfigError, LoracleWarning, ModelError
 from loracle.wording import write_count
 
 if TYPE_CHECKING:
@@ -25,6 +27,24 @@ def refuse(message: str, *, code: int = 2) -> int:
     """Print one line on standard error that says what is wrong; return the exit code."""
     print(f"loracle: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+@contextmanager
+def showing_warnings() -> Iterator[None]:
+    """Print a LoracleWarning within the block as one line on standard error, each once; others stay as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", LoracleWarning)
+        show, shown = warnings.showwarning, set[str]()
+
+        def print_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, LoracleWarning):
+                show(message, category, *place, **more)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                print(f"loracle: {message}", file=sys.stderr)
+
+        warnings.showwarning = print_line
+        yield
 
 
 def print_task(task: Task, console: Console) -> None:

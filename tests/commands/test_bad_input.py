@@ -281,3 +281,33 @@ def test_a_broken_comparison_is_one_line(finished, refusal):
     for content in (b"{}", b"\xff"):
         (finished / "comparison.json").write_bytes(content)
         assert "comparison.json cannot be read" in refusal("report", finished)
+
+
+# ---- bad options of LoRA
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--rank", "0"], "rank is 0; it must be 1 or more"),
+        (["--rank", "-4"], "rank is -4; it must be 1 or more"),
+        (["--alpha", "0"], "alpha is 0.0; it must be a finite number above 0"),
+        (
+            ["--targets", "querry"],
+            "LoRA target 'querry' matches no linear layer outside the head; there are: dense, key",
+        ),
+        (["--targets", "word_embeddings"], "is no linear layer but a module of class Embedding; there are: dense, key"),
+        (["--initialisation", "pisa"], "did you mean 'pissa'?"),
+        (["--initialisation", "pissa", "--dora"], "do not go together"),
+        (["--initialisation", "pissa", "--rank", "33"], "rank is 33; pissa can take 32 from"),
+    ],
+)
+def test_options_that_lora_cannot_have_are_refused(write, refusal, small, options, told):
+    assert told in refusal("train", write(), "--method", "lora", *small, "--out", "model", *options)
+
+
+def test_a_rank_larger_than_the_layers_is_one_line_of_warning(write, small, capsys):
+    assert main(["train", str(write()), "--method", "lora", *small, "--rank", "40", "--out", "model"]) == 0
+    error = capsys.readouterr().err
+    assert error.count("rank is 40, and an update of") == 1
+    assert "loracle: rank is 40" in error

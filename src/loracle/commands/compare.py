@@ -42,8 +42,9 @@ def compare(
     data
         CSV, TSV, JSONL or Parquet file (also .gz, .zst), a folder, or a Hub name; the embedded data if left out.
     methods
-        Methods to compare, or all, or all-local (those that ask no other machine): majority, untrained, tfidf, lstm,
-        scratch, probe, head, bitfit, lora, partial, full, llm, llm-few. One may carry options: lora:rank=16:alpha=32.
+        Methods to compare: majority, untrained, tfidf, lstm, scratch, probe, head, bitfit, lora, partial, full, llm,
+        llm-few; or all of these, or all-local (those that ask no other machine). Variants of LoRA: rslora, lora-plus,
+        lora-fa, rank-dropout, dora, pissa, olora, or all-lora. One may carry options: lora:rank=16:alpha=32.
     model
         Base model: minilm, a local folder, or a Hub name.
     out

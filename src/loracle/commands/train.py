@@ -34,8 +34,9 @@ def train(
     out
         Folder to save the classifier in; it must be new or hold one that Loracle saved.
     method
-        One of: majority, untrained, tfidf, lstm, scratch, probe, head, bitfit, lora, partial, full, llm, llm-few; it
-        may carry options: lora:rank=16:alpha=32.
+        One of: majority, untrained, tfidf, lstm, scratch, probe, head, bitfit, lora, partial, full, llm, llm-few, and
+        LoRA's variants rslora, lora-plus, lora-fa, rank-dropout, dora, pissa, olora; it may carry options:
+        lora:rank=16:alpha=32.
     model
         Base model: minilm, a local folder, or a Hub name.
     learning_rate

@@ -38,8 +38,7 @@ def inject(
         raise ModelError("this model has LoRA layers already; merge(model) first, or inject into a fresh one")
     names = match_targets(model, config.targets, head=head)
     configs = {name: (overrides or {}).get(name, config) for name in names}
-    for name in names:
-        _check_rank(name, model.get_submodule(name), configs[name])
+    _check_ranks(model, configs)
     layers = {name: build_layer(model.get_submodule(name), configs[name]) for name in names}
     freeze(model, keep=head)
     for name, layer in layers.items():
@@ -133,17 +132,22 @@ def _explain_miss(target: str, linear: Sequence[str], outside: Mapping[str, nn.M
     return f"LoRA target {target!r} matches no linear layer outside the head; {there}"
 
 
-def _check_rank(name: str, layer: nn.Module, config: LoRAConfig) -> None:
-    largest = min(linear_sizes(layer))
-    if config.rank <= largest:
-        return
-    if config.initialisation != "zero":
-        raise ConfigError(f"rank is {config.rank}; {config.initialisation} can take {largest} from {name} at most")
-    warnings.warn(
-        f"rank is {config.rank}, and an update of {name} has rank {largest} at most: a smaller one does the same",
-        LoracleWarning,
-        stacklevel=3,
-    )
+def _check_ranks(model: nn.Module, configs: Mapping[str, LoRAConfig]) -> None:
+    """Warn once where ranks are larger than their layers; raise where an update cannot start so large."""
+    largest = {name: min(linear_sizes(model.get_submodule(name))) for name in configs}
+    beyond = [name for name, config in configs.items() if config.rank > largest[name]]
+    for name in beyond:
+        rank, start = configs[name].rank, configs[name].initialisation
+        if start != "zero":
+            raise ConfigError(f"rank is {rank}; {start} can take {largest[name]} from {name} at most")
+    if beyond:
+        first, others = beyond[0], f" (and {len(beyond) - 1} more layers)" if len(beyond) > 1 else ""
+        warnings.warn(
+            f"rank is {configs[first].rank}, and an update of {first}{others} has rank {largest[first]} at most: "
+            "a smaller one does the same",
+            LoracleWarning,
+            stacklevel=3,
+        )
 
 
 def _is_suffix(target: str, name: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from loracle.evaluation.multilabel import (
     choose_label_thresholds,
@@ -32,7 +32,7 @@ CHOOSING = ("accuracy", "micro_f1", "macro_f1")
 """What choices on the validation split may go by; micro_f1 where a text may have several labels."""
 
 
-def measure(labels: Array, probabilities: Array, thresholds: Array | None = None) -> dict[str, float]:
+def measure(labels: Array, probabilities: Array, thresholds: ArrayLike | None = None) -> dict[str, float]:
     """Return accuracy, macro_f1, mcc, log_loss and ece; raises ValueError as each of them does.
 
     The last two are left out where there are answers only, and no probabilities: each cell 0 or 1. Of several labels
@@ -51,12 +51,12 @@ def measure(labels: Array, probabilities: Array, thresholds: Array | None = None
     return measures
 
 
-def choose_thresholds(labels: Array, probabilities: Array) -> NDArray[np.float64] | None:
+def choose_thresholds(labels: Array, probabilities: Array) -> tuple[float, ...] | None:
     """Return each label's threshold with the best F1 on these validation texts; None where a text has one label."""
-    return choose_label_thresholds(labels, probabilities) if np.ndim(labels) == 2 else None
+    return tuple(choose_label_thresholds(labels, probabilities).tolist()) if np.ndim(labels) == 2 else None
 
 
-def predicted_labels(probabilities: Array, thresholds: Array | None) -> NDArray[Any]:
+def predicted_labels(probabilities: Array, thresholds: ArrayLike | None) -> NDArray[Any]:
     """Return the predicted classes (..., n), or with thresholds (..., classes) sets of labels (..., n, classes)."""
     return predicted_classes(probabilities) if thresholds is None else predict_label_sets(probabilities, thresholds)
 
@@ -149,7 +149,7 @@ def calibration_error(labels: Array, probabilities: Array, bins: int = CALIBRATI
     return float(np.abs(sums).sum() / len(labels))
 
 
-def per_class(labels: Array, probabilities: Array, thresholds: Array | None = None) -> dict[int, dict[str, float]]:
+def per_class(labels: Array, probabilities: Array, thresholds: ArrayLike | None = None) -> dict[int, dict[str, float]]:
     """Return precision, recall, f1 and support of each class index; 0 where a ratio is not defined.
 
     Of several labels a text the threshold of each label too.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
@@ -26,7 +26,7 @@ def choose_label_thresholds(labels: Array, probabilities: Array) -> NDArray[np.f
     return np.array([_choose(*columns) for columns in zip(labels.T, probabilities.T, strict=True)], np.float64)
 
 
-def predict_label_sets(probabilities: Array, thresholds: Array | None = None) -> NDArray[np.uint8]:
+def predict_label_sets(probabilities: Array, thresholds: ArrayLike | None = None) -> NDArray[np.uint8]:
     """Return 0 or 1 in the shape of `probabilities`, (..., n, classes); `thresholds` (..., classes), 0.5 without.
 
     >>> predict_label_sets(np.array([[0.2, 0.6]]), np.array([0.1, 0.7])).tolist()
@@ -37,7 +37,7 @@ def predict_label_sets(probabilities: Array, thresholds: Array | None = None) ->
 
 
 def measure_label_sets(
-    labels: Array, probabilities: Array, thresholds: Array | None = None, *, bins: int
+    labels: Array, probabilities: Array, thresholds: ArrayLike | None = None, *, bins: int
 ) -> dict[str, float]:
     """Return accuracy (all labels of a text right), micro_f1, macro_f1, log_loss and ece; ValueError as `check_...`.
 
@@ -58,7 +58,9 @@ def measure_label_sets(
     }
 
 
-def score_labels(labels: Array, probabilities: Array, thresholds: Array | None = None) -> dict[int, dict[str, float]]:
+def score_labels(
+    labels: Array, probabilities: Array, thresholds: ArrayLike | None = None
+) -> dict[int, dict[str, float]]:
     """Return precision, recall, f1, support and threshold of each label's index; 0 where a ratio is not defined."""
     labels, probabilities = check_label_sets(labels, probabilities)
     predicted = predict_label_sets(probabilities, thresholds)

@@ -47,8 +47,8 @@ def finished(data: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("runs") / "complaints"
     code = main([
         "compare", str(data), "--label-separator", ";", "--methods", *METHODS, "--model", str(tiny_base),
-        "--seeds", "2", "--epochs", "4", "--batch-size", "8", "--max-length", "24", "--learning-rates", "1", "--precision", "fp32",
-        "--targets", "all-linear", "--class-weights", "balanced", "--out", str(folder),
+        "--seeds", "2", "--epochs", "4", "--batch-size", "8", "--max-length", "24", "--learning-rates", "1",
+        "--precision", "fp32", "--targets", "all-linear", "--class-weights", "balanced", "--out", str(folder),
     ])  # fmt: skip
     assert code == 0
     return folder

@@ -24,6 +24,7 @@ from loracle.training.budget import Budget
 
 WORDS = {"late": "late waited weeks", "rude": "rude nobody never", "broken": "broken box awful"}
 TRAINED = ("tfidf", "probe", "lstm", "scratch", "lora", "partial", "full")
+RATES = {"lstm": 5e-3, "partial": 2e-3, "lora": 2e-3}  # 1e-3 for the others
 LOCAL = ("majority", "untrained", *TRAINED)
 TEXTS = ["late parcel never answered", "", "lovely fast friendly shop", "late rude broken", "zzz qqq"]
 
@@ -32,7 +33,7 @@ TEXTS = ["late parcel never answered", "", "lovely fast friendly shop", "late ru
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     draw = random.Random(4)
     lines = ["text\tlabels"]
-    for _ in range(300):
+    for _ in range(600):
         labels = [name for name in WORDS if draw.random() < 0.4]
         words = [draw.choice(WORDS[name].split()) for name in labels for _ in range(2)]
         words += draw.choices("my order shop price it was and a is arrived".split(), k=3)
@@ -45,7 +46,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 @pytest.fixture(scope="module")
 def setup(tiny_base: Path) -> Setup:
-    budget = Budget(epochs=6, batch_size=8, max_length=24, precision="fp32")
+    budget = Budget(epochs=12, patience=12, batch_size=8, max_length=24, precision="fp32")
     sizes = NetworkConfig(
         scratch_hidden=32, scratch_layers=2, scratch_heads=2, scratch_intermediate=48, lstm_embedding=16, lstm_hidden=16
     )
@@ -55,7 +56,7 @@ def setup(tiny_base: Path) -> Setup:
 @pytest.fixture(scope="module")
 def fitted(task: Task, setup: Setup) -> dict[str, Fitted]:
     def fit(name: str) -> Fitted:
-        rate = (3e-3 if name == "scratch" else 5e-3) if METHODS[name].by_gradient else None
+        rate = RATES.get(name, 1e-3) if METHODS[name].by_gradient else None
         return METHODS[name].fit(task, setup, seed=0, learning_rate=rate)
 
     return {name: fit(name) for name in LOCAL}
@@ -83,10 +84,18 @@ def test_saved_classifier_predicts_the_same_sets(fitted: dict[str, Fitted], name
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_method_learns_what_the_words_say(fitted: dict[str, Fitted], task: Task, name: str) -> None:
-    classifier = fitted[name].classifier
-    measured = measure(task.test.labels, classifier.predict_proba(task.test.texts), classifier.thresholds)
-    assert measured["micro_f1"] >= 0.9
-    assert classifier.predict(["my order was rude nobody", "late waited broken box"]) == [["rude"], ["broken", "late"]]
+    def micro_f1(name: str) -> float:
+        classifier = fitted[name].classifier
+        probabilities = classifier.predict_proba(task.test.texts)
+        return measure(task.test.labels, probabilities, classifier.thresholds)["micro_f1"]
+
+    assert micro_f1(name) > micro_f1("majority") + 0.1
+
+
+@pytest.mark.parametrize("name", ["tfidf", "lstm"])
+def test_labels_of_a_text_are_named_in_order(fitted: dict[str, Fitted], name: str) -> None:
+    texts = ["my order was rude nobody", "late waited broken box"]
+    assert fitted[name].classifier.predict(texts) == [["rude"], ["broken", "late"]]
 
 
 @pytest.mark.parametrize("name", LOCAL)

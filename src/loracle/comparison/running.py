@@ -19,7 +19,7 @@ from loracle.comparison.result import Comparison, Result
 from loracle.comparison.searching import Found, check_metric, learning_rates_to_try, search
 from loracle.comparison.summarising import summarise
 from loracle.comparison.watching import Silence, Watch
-from loracle.errors import LoracleError
+from loracle.errors import ConfigError, LoracleError
 from loracle.evaluation.metrics import measure, preference, resolve_metric
 from loracle.files import folder_bytes, write_text
 from loracle.methods.method import RemoteScorer
@@ -173,6 +173,10 @@ def _score(
     def step(texts: int, loss: float | None) -> None:
         watch.step(texts, loss, spent=remote.spent if remote else None)
 
+    if task.multi_label and not classifier.multi_label:
+        raise ConfigError(
+            f"method {run.method.name!r} gives one label a text, and a text of these data may have several"
+        )
     probabilities = classifier.predict_proba(task.test.texts, step)
     receipt = remote.receipt if remote else None
     metrics = measure(task.test.labels, probabilities, classifier.thresholds)

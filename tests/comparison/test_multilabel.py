@@ -5,6 +5,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,19 @@ import sklearn.metrics as sk
 
 import loracle
 from loracle.cli import main
+from loracle.comparison.deciding import Candidate, decide
 from loracle.comparison.finished import load_run
 from loracle.comparison.folder import RunFolder
+from loracle.comparison.plan import Plan
 from loracle.comparison.result import load_comparison
+from loracle.comparison.running import run
 from loracle.comparison.summarising import summarise
 from loracle.data.loading import load_task
 from loracle.errors import ConfigError, DataError, RunError
 from loracle.evaluation.metrics import choose_thresholds
+from loracle.evaluation.statistics import mcnemar
+from loracle.methods.method import Fitted, Setup
+from loracle.methods.registry import METHODS as METHODS_BY_NAME
 
 WORDS = {"late": ("late", "waited", "weeks"), "rude": ("rude", "nobody", "never"), "broken": ("broken", "box", "awful")}
 PLAIN = ("my", "order", "shop", "price", "it", "was", "and", "a", "is", "arrived")
@@ -201,3 +208,31 @@ def test_micro_f1_is_refused_where_a_text_has_one_label(tiny_file: Path, tmp_pat
     with pytest.raises(ConfigError, match="one label"):
         loracle.train(task, method="majority", budget=budget)
     assert not (tmp_path / "run").exists()
+
+
+def test_method_that_gives_one_label_is_a_row_with_its_error(data: Path, tiny_base: Path, tmp_path: Path) -> None:
+    def fit(*given: object, **more: object) -> Fitted:
+        fitted = METHODS_BY_NAME["majority"].fit(*given, **more)
+        return replace(fitted, classifier=replace(fitted.classifier, thresholds=None))
+
+    foreign = replace(METHODS_BY_NAME["majority"], name="foreign", fit=fit)
+    comparison = run(
+        load_task(data, label_separator=";"), [foreign], Setup(model=str(tiny_base)), Plan(), folder=tmp_path / "run"
+    )
+    assert "one label a text" in (comparison.results[0].error or "")
+    assert comparison.verdict is None
+
+
+def test_subset_accuracy_of_one_model_each_has_mcnemars_p() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.uniform(size=(200, 3)) < 0.4).astype(np.uint8)
+    first, second = (np.where(rng.uniform(size=labels.shape) < share, 1 - labels, labels) for share in (0.05, 0.15))
+    candidates = [
+        Candidate(method=name, predicted=sets[None], cost_seconds=1.0)
+        for name, sets in (("first", first), ("second", second))
+    ]
+    pairs, verdict = decide(labels, candidates, metric="accuracy")
+    assert pairs[0].p == mcnemar(labels, first, second).p
+    right = [(sets == labels).all(axis=1).mean() for sets in (first, second)]
+    assert pairs[0].difference.value == pytest.approx(right[0] - right[1])
+    assert "subset accuracy" in verdict.sentence

@@ -91,10 +91,8 @@ def _loss_words(budget: Budget) -> list[str]:
     if (budget.loss, budget.class_weights, budget.label_smoothing) == ("cross-entropy", "none", 0):
         return []
     focal = f", gamma {budget.focal_gamma:g}" if budget.loss == "focal" else ""
-    return [
-        f"Loss: {budget.loss}{focal}; class weights: {budget.class_weights}, of the training split; "
-        f"label smoothing {budget.label_smoothing:g}."
-    ]
+    weights = "balanced, counted in the training split" if budget.class_weights == "balanced" else "none"
+    return [f"Loss: {budget.loss}{focal}; class weights: {weights}; label smoothing: {budget.label_smoothing:g}."]
 
 
 def _differences(task: Task, methods: Sequence[Method], setup: Setup) -> list[str]:

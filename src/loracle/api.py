@@ -10,7 +10,7 @@ from loracle.comparison import running
 from loracle.comparison.mistakes import find_mistakes
 from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, load_comparison
-from loracle.comparison.searching import Found, learning_rates_to_try, search
+from loracle.comparison.searching import Found, check_metric, learning_rates_to_try, search
 from loracle.comparison.side_by_side import compare_runs
 from loracle.data.loading import load_task
 from loracle.data.writing import save_task
@@ -143,6 +143,7 @@ def train(
         raise ConfigError(f"seed is {seed}; allowed: a whole number from 0 to {_SEEDS - 1}")
     if learning_rate is not None and not chosen.by_gradient:
         raise ConfigError(f"method {method!r} has no learning rate; leave --learning-rate out")
+    check_metric(task, setup.budget)
     if chosen.check:
         chosen.check(task, setup)
     rates = (learning_rate,) if learning_rate is not None else learning_rates_to_try(chosen, setup)

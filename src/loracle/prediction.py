@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from loracle.data.labelsets import write_label_set
 from loracle.errors import ConfigError
 from loracle.files import whole_file
 
@@ -28,6 +29,7 @@ def write_predictions(
 ) -> int:
     """Write text, label, one probability a class and the other columns of each row; return how many rows there were.
 
+    Where a text may have several labels the label is a list, and in CSV a JSON list in a cell.
     The first column of a batch holds the texts. Others follow as they are; one that has the name of a column which is
     written anyway, as `label`, becomes `label_given`. `out` is written whole or not at all; None is standard output.
     Where the first batch cannot be read nothing is written.
@@ -59,7 +61,12 @@ def holds_predictions(path: Path) -> bool:
 def _csv_writer(file: TextIO) -> Callable[[Sequence[object]], object]:
     plain = csv.writer(file, lineterminator="\n")
     quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # or a lone \r would end the row
-    return lambda row: (quoted if any("\r" in str(cell) for cell in row) else plain).writerow(row)
+
+    def write(row: Sequence[object]) -> None:
+        cells = [write_label_set(cell) if isinstance(cell, list) else cell for cell in row]
+        (quoted if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
+
+    return write
 
 
 def _json_writer(file: TextIO, columns: Sequence[str]) -> Callable[[Sequence[object]], object]:

@@ -118,12 +118,14 @@ def print_found(found: Found, task: Task, folder: Path, console: Console) -> Non
     from loracle.evaluation.statistics import wilson_interval
 
     classifier = found.fitted.classifier
-    metrics = measure(task.test.labels, classifier.predict_proba(task.test.texts))
+    metrics = measure(task.test.labels, classifier.predict_proba(task.test.texts), classifier.thresholds)
     accuracy = wilson_interval(round(metrics["accuracy"] * len(task.test)), len(task.test))
     rate = f", learning rate {found.learning_rate:g}" if found.learning_rate else ""
+    share = f"micro-F1 {metrics['micro_f1']:.3f}, subset accuracy" if task.multi_label else "accuracy"
+    macro, seconds = metrics["macro_f1"], found.search_seconds
     console.print(
-        f"{classifier.method}{rate}: test accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}], "
-        f"macro-F1 {metrics['macro_f1']:.3f}, {found.search_seconds:,.0f} s\n"
+        f"{classifier.method}{rate}: test {share} {accuracy.value:.3f} "
+        f"[{accuracy.low:.3f}, {accuracy.high:.3f}], macro-F1 {macro:.3f}, {seconds:,.0f} s\n"
         f"Saved in {folder}; try: loracle predict {shlex.quote(str(folder))} texts.csv",
         soft_wrap=True,
     )

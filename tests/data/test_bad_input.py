@@ -166,11 +166,37 @@ def test_a_label_column_of_names_is_no_label_column(write):
     assert "40 different values in 40 rows" in refusal(write("text,label\n" + rows))
 
 
-def test_labels_that_are_lists_are_refused(write, tmp_path):
-    rows = [{"text": f"text {row}", "label": ["a", "b"]} for row in range(9)]
+def test_label_that_is_a_list_among_others_that_are_none_is_refused(write, tmp_path):
+    rows = [{"text": f"text {row}", "label": "b" if row else ["a", "b"]} for row in range(9)]
     assert "list" in refusal(write("\n".join(map(json.dumps, rows)), "reviews.jsonl"))
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "reviews.parquet")
+    pq.write_table(
+        pa.Table.from_pylist([{**row, "label": {"name": "a"}} for row in rows]), tmp_path / "reviews.parquet"
+    )
     assert "one label a row" in refusal(tmp_path / "reviews.parquet")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_many_whole_numbers_with_a_point_look_like_regression(tmp_path, kind):
+    prices = [float(row * 37 % 1001) for row in range(2000)]  # each of 1001 prices twice
+    table = pa.table({"text": [f"text {row}" for row in range(2000)], "price": prices})
+    path = tmp_path / f"prices.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    elif kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, table.to_pylist())))
+    else:
+        table.to_pandas().to_csv(path, index=False)
+    message = refusal(path, text_column="text", label_column="price")
+    assert "'price' holds 1,001 different numbers from 0 to 1000" in message
+    assert "regression" in message
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_few_whole_numbers_with_a_point_are_classes(tmp_path, kind):
+    table = pa.table({"text": [f"text {row}" for row in range(60)], "label": [float(row % 5) for row in range(60)]})
+    path = tmp_path / f"stars.{kind}"
+    pq.write_table(table, path) if kind == "parquet" else table.to_pandas().to_csv(path, index=False)
+    assert load_task(path).label_names == ("0", "1", "2", "3", "4")
 
 
 def test_a_text_column_of_numbers_is_refused(tmp_path):

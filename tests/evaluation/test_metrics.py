@@ -3,7 +3,7 @@ import pytest
 import sklearn.metrics as sk
 
 from loracle.evaluation import metrics
-from loracle.evaluation.resampling import draw, macro_f1_of, resampled_macro_f1, resampled_measures
+from loracle.evaluation.resampling import draw, f1_of, resampled_f1, resampled_measures
 from loracle.evaluation.statistics import metric_intervals
 
 
@@ -113,8 +113,8 @@ def test_resampled_metrics_are_those_of_the_repeated_rows(scored):
 def test_vectorised_macro_f1_is_that_of_the_metric(scored):
     labels, probabilities = scored
     predicted = probabilities.argmax(axis=1)[None]
-    assert macro_f1_of(labels, predicted)[0] == pytest.approx(metrics.macro_f1(labels, probabilities))
-    drawn = resampled_macro_f1(labels, predicted, resamples=500, seed=0)[:, 0]
+    assert f1_of("macro_f1", labels, predicted)[0] == pytest.approx(metrics.macro_f1(labels, probabilities))
+    drawn = resampled_f1("macro_f1", labels, predicted, resamples=500, seed=0)[:, 0]
     assert drawn.mean() == pytest.approx(metrics.macro_f1(labels, probabilities), abs=0.01)
 
 

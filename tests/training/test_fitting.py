@@ -70,7 +70,7 @@ def test_weights_of_the_best_epoch_are_kept(base: Base, monkeypatch: pytest.Monk
     kept: list[list[torch.Tensor]] = []
     scores = iter([0.5, 0.9, 0.7])
 
-    def measured(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    def measured(labels: np.ndarray, probabilities: np.ndarray, thresholds: None) -> dict[str, float]:
         kept.append(trainable(base))
         return {"accuracy": next(scores), "macro_f1": 0.0, "log_loss": 1.0}
 
@@ -83,7 +83,9 @@ def test_weights_of_the_best_epoch_are_kept(base: Base, monkeypatch: pytest.Monk
 
 def test_training_ends_when_patience_does(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        fitting, "measure", lambda labels, probabilities: {"accuracy": 0.5, "macro_f1": 0.5, "log_loss": 1.0}
+        fitting,
+        "measure",
+        lambda labels, probabilities, thresholds: {"accuracy": 0.5, "macro_f1": 0.5, "log_loss": 1.0},
     )
     assert len(train(base, Budget(epochs=9, batch_size=8, patience=2)).epochs) == 3
 

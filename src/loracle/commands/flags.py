@@ -33,6 +33,8 @@ class DataFlags:
     """Column with the texts; guessed where there is one sensible choice."""
     label_column: str | None = None
     """Column with the labels; guessed where there is one sensible choice."""
+    label_separator: str | None = None
+    """Sign between the labels of a text that has several, such as ';'; lists need none."""
     test: Path | None = None
     """File with the test split; made from DATA where neither has one."""
     max_train: int | None = None

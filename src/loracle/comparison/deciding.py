@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from loracle.evaluation.statistics import (
     smallest_detectable_difference,
     texts_needed,
 )
-from loracle.evaluation.uncertainty import Contrast, Interval, Runs
+from loracle.evaluation.uncertainty import Contrast, Interval, MetricName, Runs
 
 JOINT_LEVEL = 0.04
 TIE = 1.25  # costs within this factor are the same: as far as one measurement on a shared machine tells
@@ -36,7 +36,10 @@ TIE = 1.25  # costs within this factor are the same: as far as one measurement o
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One method's test predictions, int (seeds, texts), and what it costs to train and to score."""
+    """One method's test predictions, int (seeds, texts), and what it costs to train and to score.
+
+    Where a text may have several labels predictions are 0 and 1, (seeds, texts, classes), as labels are.
+    """
 
     method: str
     predicted: NDArray[Any]
@@ -48,7 +51,7 @@ def decide(
     candidates: Sequence[Candidate],
     *,
     margin: float = 0.01,
-    metric: Literal["accuracy", "macro_f1"] = "accuracy",
+    metric: MetricName = "accuracy",
     seed: int = 0,
 ) -> tuple[tuple[Pair, ...], Verdict]:
     """Compare all pairs and name the cheapest method that is not worse than any other by `margin`.
@@ -77,7 +80,7 @@ class _Field:
         labels: NDArray[Any],
         candidates: Sequence[Candidate],
         margin: float,
-        metric: Literal["accuracy", "macro_f1"],
+        metric: MetricName,
         seed: int,
     ) -> None:
         self.labels, self.candidates, self.margin, self.metric = labels, candidates, margin, metric
@@ -161,7 +164,7 @@ def _check(labels: NDArray[Any], candidates: Sequence[Candidate], margin: float)
     if not candidates or len({c.method for c in candidates}) < len(candidates):
         raise ValueError(f"need candidates of different names, got {[c.method for c in candidates]}")
     for c in candidates:
-        if c.predicted.ndim != 2 or c.predicted.shape[1:] != labels.shape or not c.predicted.size:
+        if c.predicted.ndim != labels.ndim + 1 or c.predicted.shape[1:] != labels.shape or not c.predicted.size:
             raise ValueError(f"{c.method}: predicted {c.predicted.shape} must be (seeds, texts), labels {labels.shape}")
 
 
@@ -311,12 +314,18 @@ def _settled(field: _Field, open_methods: Sequence[int], needed: int | None) -> 
 
 def _against(field: _Field, i: int, k: int) -> str:
     """Say how method i scores beside method k, with the interval in points."""
-    interval, unit = field.contrast(i, k).interval(), "" if field.metric == "accuracy" else " of macro-F1"
+    interval, unit = field.contrast(i, k).interval(), _unit(field)
     bounds = f"[{_signed(interval.low)}, {_signed(interval.high)}]"
     if abs(interval.value) < 0.0005:
         return f"level with {field.name(k)} {bounds}"
     side = "above" if interval.value > 0 else "below"
     return f"{_size(abs(interval.value))}{unit} {side} {field.name(k)} {bounds}"
+
+
+def _unit(field: _Field) -> str:
+    if field.metric == "accuracy":
+        return " of subset accuracy" if field.labels.ndim == 2 else ""
+    return {"micro_f1": " of micro-F1", "macro_f1": " of macro-F1"}[field.metric]
 
 
 def _cost(field: _Field, i: int, k: int) -> str:

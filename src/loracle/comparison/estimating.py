@@ -84,6 +84,7 @@ def _sample(task: Task, batch_size: int) -> Task:
 def _some(split: Split, texts: int, generator: np.random.Generator) -> Split:
     """Return a few random rows, at least one of every label that the split has."""
     labels = split.labels
-    firsts = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)]
+    marks = labels == 1 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
+    firsts = [int(column.argmax()) for column in marks.T if column.any()]
     drawn = generator.choice(len(split), size=min(texts, len(split)), replace=False)
     return split.select(sorted({*firsts, *map(int, drawn)}))

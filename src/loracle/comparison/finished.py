@@ -41,6 +41,11 @@ class FinishedRun:
         return tuple(map(str, self.comparison.task["label_names"]))
 
     @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels."""
+        return bool(self.comparison.task.get("multi_label", False))
+
+    @property
     def test_hash(self) -> str:
         """The hash of the test split's texts and labels."""
         return str(self.comparison.ledger["splits"]["test"])
@@ -66,6 +71,15 @@ def load_run(folder: Path) -> FinishedRun:
             f"{folder / 'comparison.json'} does not name its test split; `loracle compare` makes it again"
         ) from error
     return run
+
+
+def check_one_label(run: FinishedRun, what: str) -> None:
+    """Raise RunError where a text of the run's data may have several labels, which `what` cannot show."""
+    if run.multi_label:
+        raise RunError(
+            f"a text of {run.folder} may have several labels, and {what} reads runs with one label a text; "
+            "its report.html has precision, recall and F1 of each label"
+        )
 
 
 def choose_method(run: FinishedRun, name: str | None = None) -> str:

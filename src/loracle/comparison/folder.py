@@ -3,7 +3,7 @@
 run.toml                               the resolved configuration
 ledger.json                            data, versions, machine, budget, seeds
 results/<method>.<seed>.json           one finished run
-predictions/<method>.<seed>.parquet    id, label, predicted, one probability column a class
+predictions/<method>.<seed>.parquet    id, label, predicted (lists of several a text), one probability column a class
 models/<method>/                       the classifier of the seed that is best on validation
 comparison.json  report.html  report.md
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from loracle.comparison.result import Result, parse_result
 from loracle.errors import RunError
-from loracle.evaluation.metrics import predicted_classes
+from loracle.evaluation.metrics import predicted_labels
 from loracle.files import check_writable, load_json, save_json, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -91,17 +91,26 @@ class RunFolder:
         return [result for seed in seeds if (result := self.load_result(method, seed)) is not None]
 
     def save_predictions(
-        self, method: str, seed: int, task: Task, probabilities: np.ndarray, outcomes: Sequence[str] | None = None
+        self,
+        method: str,
+        seed: int,
+        task: Task,
+        probabilities: np.ndarray,
+        thresholds: Sequence[float] | None = None,
+        outcomes: Sequence[str] | None = None,
     ) -> None:
-        """Write predictions/<method>.<seed>.parquet, one row a test text; `outcomes` is what became of each."""
+        """Write predictions/<method>.<seed>.parquet, one row a test text; `outcomes` is what became of each.
+
+        Where a text may have several labels `thresholds` are those that decide.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         names = task.label_names
-        columns = {
+        columns: dict[str, Any] = {
             "id": task.test.ids,
-            "label": [names[index] for index in task.test.labels],
-            "predicted": [names[index] if index >= 0 else None for index in predicted_classes(probabilities)],
+            "label": _named(task.test.labels, names),
+            "predicted": _named(predicted_labels(probabilities, thresholds), names),
         }
         columns |= {f"p_{name}": probabilities[:, index] for index, name in enumerate(names)}
         if outcomes is not None:
@@ -187,6 +196,13 @@ class RunFolder:
                 f"the data is not that of the run in {self.path} (other texts or labels in: {changed}); "
                 "give another folder with --out"
             )
+
+
+def _named(labels: np.ndarray, names: Sequence[str]) -> list[str | None] | list[list[str]]:
+    """Return labels as names, None for no answer, or where a text may have several as lists of names."""
+    if labels.ndim == 2:
+        return [[names[index] for index in row.nonzero()[0]] for row in labels]
+    return [names[index] if index >= 0 else None for index in labels]
 
 
 def render_toml(configuration: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Method, Setup
+    from loracle.training.budget import Budget
 
 _TEXTS_LOOKED_AT = 1000
 _PACKAGES = (
@@ -80,14 +81,24 @@ def _equal_for_all(setup: Setup) -> list[str]:
         f"Epochs: {budget.epochs} at most; batches of {budget.batch_size} texts of similar length, "
         f"{budget.max_length} tokens, the same examples in the same order for the same seed, {dropout}.",
         "The epoch that is best on validation is kept.",
+        *_loss_words(budget),
         "Seeds are set before the head and the adapter are initialised; the head is counted.",
         "Time and peak memory are measured by the same code around each fit.",
     ]
 
 
+def _loss_words(budget: Budget) -> list[str]:
+    if (budget.loss, budget.class_weights, budget.label_smoothing) == ("cross-entropy", "none", 0):
+        return []
+    focal = f", gamma {budget.focal_gamma:g}" if budget.loss == "focal" else ""
+    weights = "balanced, counted in the training split" if budget.class_weights == "balanced" else "none"
+    return [f"Loss: {budget.loss}{focal}; class weights: {weights}; label smoothing: {budget.label_smoothing:g}."]
+
+
 def _differences(task: Task, methods: Sequence[Method], setup: Setup) -> list[str]:
     given = [method.name for method in methods if len(method.learning_rates) == 1]
     notes = [f"{', '.join(given)}: the learning rate was given, not searched."] if given else []
+    notes += _losses(methods, setup)
     names = [method.name for method in methods if method.cuts_texts]
     if not names:
         return notes
@@ -98,6 +109,18 @@ def _differences(task: Task, methods: Sequence[Method], setup: Setup) -> list[st
         "the other methods read whole texts.",
         "On disk, a fully fine-tuned model is whole; an adapter or a probe needs the base model besides.",
     ]
+
+
+def _losses(methods: Sequence[Method], setup: Setup) -> list[str]:
+    """Return which methods the budget's loss does not reach: they have one of their own."""
+    budget, others = setup.budget, [method.name for method in methods if not method.by_gradient]
+    asked = [budget.loss] if budget.loss != "cross-entropy" else []
+    asked += ["label smoothing"] if budget.label_smoothing else []
+    notes = [f"{' and '.join(asked)}: the gradient methods alone, not {', '.join(others)}."] if asked and others else []
+    unweighted = [name for name in others if name not in ("tfidf", "probe")]
+    if budget.class_weights != "none" and unweighted:
+        notes.append(f"Class weights: not {', '.join(unweighted)}, which learn nothing that could be weighted.")
+    return notes
 
 
 def _share_cut(task: Task, setup: Setup) -> float:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from loracle.comparison.finished import FinishedRun, choose_method, choose_seed, load_data, load_probabilities, load_run
+from loracle.comparison.finished import (
+    FinishedRun,
+    check_one_label,
+    choose_method,
+    choose_seed,
+    load_data,
+    load_probabilities,
+    load_run,
+)
 from loracle.errors import ConfigError
 from loracle.evaluation.metrics import predicted_classes
 
@@ -89,6 +97,7 @@ def find_mistakes(
     its data is gone or changed, and ConfigError for names and seeds that it does not have.
     """
     run = load_run(Path(folder))
+    check_one_label(run, "`loracle errors`")
     chosen = choose_method(run, method)
     two = _check_pair(run, pair)
     seeds = {name: choose_seed(run, name, seed) for name in run.methods}

@@ -25,8 +25,9 @@ class Result:
     method: str
     seed: int
     error: str | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)  # accuracy, macro_f1, mcc, log_loss, ece
+    metrics: Mapping[str, float] = field(default_factory=dict)  # accuracy, macro_f1, mcc, log_loss, ece; as `measure`
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
+    thresholds: tuple[float, ...] | None = None  # one a label, of validation, where a text may have several labels
     counts: Counts = field(default_factory=Counts)
     learning_rate: float | None = None
     search: tuple[Mapping[str, Any], ...] = ()  # one {setting, value, accuracy, chosen or error} per try
@@ -65,7 +66,7 @@ class Summary:
     seeds: int
     error: str | None = None
     metrics: Mapping[str, Interval] = field(default_factory=dict)
-    seed_spread: float = 0.0  # largest minus smallest test accuracy over seeds
+    seed_spread: float = 0.0  # largest minus smallest test accuracy over seeds, of several labels a text micro-F1
     counts: Counts = field(default_factory=Counts)
     training_seconds: float = 0.0  # median of one fit
     search_seconds: float = 0.0
@@ -74,8 +75,12 @@ class Summary:
     peak_gpu_memory_bytes: int = 0
     bytes_on_disk: int = 0
     cost_seconds: float = 0.0  # search, then scoring the volume of texts named in the ledger
-    per_class: tuple[Mapping[str, Any], ...] = ()  # label, precision, recall, f1, support; mean over seeds
-    confusion: tuple[tuple[int, ...], ...] = ()  # rows: true label, columns: predicted; best validation seed
+    per_class: tuple[
+        Mapping[str, Any], ...
+    ] = ()  # label, precision, recall, f1, support, of several a text threshold; mean over seeds
+    confusion: tuple[
+        tuple[int, ...], ...
+    ] = ()  # rows: true label, columns: predicted; best validation seed; none of several a text
     answers: Mapping[str, Any] | None = None  # as in its Result
     unranked: str | None = None  # why it takes no part in the tests and the verdict
     histories: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)  # by seed

@@ -16,11 +16,11 @@ from loracle.comparison.ledger import versions, write_ledger
 from loracle.comparison.measuring import import_libraries, measured
 from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, Result
-from loracle.comparison.searching import Found, learning_rates_to_try, search
+from loracle.comparison.searching import Found, check_metric, learning_rates_to_try, search
 from loracle.comparison.summarising import summarise
 from loracle.comparison.watching import Silence, Watch
-from loracle.errors import LoracleError
-from loracle.evaluation.metrics import measure, preference
+from loracle.errors import ConfigError, LoracleError
+from loracle.evaluation.metrics import measure, preference, resolve_metric
 from loracle.files import folder_bytes, write_text
 from loracle.methods.method import RemoteScorer
 
@@ -65,7 +65,7 @@ def run(
     all finished runs kept. Raises RunError where the folder holds another run.
     """
     watch = watch or Silence()
-    setup = _resolve_precision(setup)
+    setup = _resolve(setup, task)
     import_libraries()
     place = RunFolder(folder)
     place.open(resolve_configuration(task, methods, setup, plan), _hashes(task))
@@ -83,7 +83,7 @@ def run(
 
 def check_run(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan, folder: Path) -> None:
     """Raise where `run` would not take the folder, or a method cannot work; nothing is written or spent."""
-    configuration = resolve_configuration(task, methods, _resolve_precision(setup), plan)
+    configuration = resolve_configuration(task, methods, _resolve(setup, task), plan)
     RunFolder(folder).check(configuration, _hashes(task))
     for method in methods:
         if method.check and unfinished_seeds(method, plan, folder):
@@ -102,12 +102,17 @@ def count_fits(method: Method, setup: Setup, seeds: Sequence[int]) -> int:
     return rates + len(seeds) - 1
 
 
-def _resolve_precision(setup: Setup) -> Setup:
-    """Put the precision that this machine will use in the place of "auto", so that a run cannot mix two."""
+def _resolve(setup: Setup, task: Task) -> Setup:
+    """Put the precision of this machine and the metric of this task in the place of "auto": a run cannot mix two.
+
+    Raises ConfigError for micro-F1 where a text has one label.
+    """
     from loracle.training.precision import choose_path
 
+    check_metric(task, setup.budget)
     precision = choose_path(setup.budget.precision).precision
-    return replace(setup, budget=replace(setup.budget, precision=precision))
+    metric = resolve_metric(setup.budget.metric, multi_label=task.multi_label)
+    return replace(setup, budget=replace(setup.budget, precision=precision, metric=metric))
 
 
 def _run_method(method: Method, task: Task, setup: Setup, plan: Plan, place: RunFolder, watch: Watch) -> list[Result]:
@@ -168,20 +173,25 @@ def _score(
     def step(texts: int, loss: float | None) -> None:
         watch.step(texts, loss, spent=remote.spent if remote else None)
 
+    if task.multi_label and not classifier.multi_label:
+        raise ConfigError(
+            f"method {run.method.name!r} gives one label a text, and a text of these data may have several"
+        )
     probabilities = classifier.predict_proba(task.test.texts, step)
     receipt = remote.receipt if remote else None
-    metrics = measure(task.test.labels, probabilities)
+    metrics = measure(task.test.labels, probabilities, classifier.thresholds)
     model = place.model_path(run.method.name)
     if _is_best_seed(run, found.fitted.validation_metrics, setup, place) or not model.is_dir():
         classifier.save(model)
     outcomes = receipt.outcome_of if receipt else None
-    place.save_predictions(run.method.name, run.seed, task, probabilities, outcomes)
+    place.save_predictions(run.method.name, run.seed, task, probabilities, classifier.thresholds, outcomes)
     history = found.fitted.history
     return Result(
         method=run.method.name,
         seed=run.seed,
         metrics=metrics,
         validation_metrics=dict(found.fitted.validation_metrics),
+        thresholds=classifier.thresholds,
         counts=classifier.counts,
         learning_rate=found.learning_rate,
         search=found.search,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loracle.comparison.measuring import Reading, measured
-from loracle.errors import TrainingError
-from loracle.evaluation.metrics import preference
+from loracle.errors import ConfigError, TrainingError
+from loracle.evaluation.metrics import choosing_metrics, preference
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Fitted, Method, Setup
+    from loracle.training.budget import Budget
     from loracle.training.fitting import OnStep
 
 
@@ -66,6 +67,12 @@ def search(
     return Found(best.fitted, best.learning_rate, best.reading, seconds, tuple(marked))
 
 
+def check_metric(task: Task, budget: Budget) -> None:
+    """Raise ConfigError for micro-F1 where a text has one label: it is then accuracy by another name."""
+    if budget.metric == "micro_f1" and not task.multi_label:
+        raise ConfigError("metric is micro_f1, but a text of these data has one label; allowed: accuracy or macro_f1")
+
+
 def learning_rates_to_try(method: Method, setup: Setup) -> tuple[float | None, ...]:
     """Return the first rates of the method's grid, as many as the budget says; (None,) where it has no grid."""
     return method.learning_rates[: setup.budget.learning_rates] or (None,)
@@ -75,4 +82,4 @@ def _trial(rate: float | None, metrics: Mapping[str, float]) -> list[Mapping[str
     if rate is None:
         return []
     trial = {"setting": "learning rate", "value": rate}
-    return [{**trial, "accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"]}]
+    return [{**trial, **choosing_metrics(metrics)}]

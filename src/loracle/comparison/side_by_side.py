@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loracle.comparison.finished import FinishedRun, choose_method, load_labels, load_probabilities, load_run
+from loracle.comparison.finished import (
+    FinishedRun,
+    check_one_label,
+    choose_method,
+    load_labels,
+    load_probabilities,
+    load_run,
+)
 from loracle.comparison.result import Pair, Result, Summary
 from loracle.comparison.summarising import mean_per_class
 from loracle.errors import ConfigError, RunError
@@ -84,6 +91,8 @@ def compare_runs(folders: Sequence[str | Path], *, methods: Sequence[str] = ()) 
     places = [Path(folder) for folder in folders]
     _check_folders(places)
     runs = [load_run(place) for place in places]
+    for run in runs:
+        check_one_label(run, "`loracle compare-runs`")
     chosen = [choose_method(run, name) for run, name in zip(runs, _spread(methods, runs), strict=True)]
     _check_ranked(runs, chosen)
     _check_same_test(runs)

@@ -9,7 +9,7 @@ import numpy as np
 
 from loracle.comparison.deciding import Candidate, decide
 from loracle.comparison.result import Comparison, Pair, Result, Summary, Verdict
-from loracle.evaluation.metrics import confusion, per_class, predicted_classes, preference
+from loracle.evaluation.metrics import confusion, per_class, predicted_labels, preference, resolve_metric
 from loracle.evaluation.statistics import metric_intervals
 
 if TYPE_CHECKING:
@@ -29,14 +29,15 @@ def summarise(task: Task, results: Sequence[Result], ledger: Mapping[str, Any], 
         if not any(run.failed for run in runs)
     }
     labels = task.test.labels
+    thresholds = {method: _thresholds(by_method[method]) for method in probabilities}
     summaries = [
-        _summary(runs, labels, probabilities[method], task.label_names, ledger)
+        _summary(runs, labels, probabilities[method], thresholds[method], task.label_names, ledger)
         if method in probabilities
         else Summary(method=method, seeds=len(runs), error=runs[-1].error)
         for method, runs in by_method.items()
     ]
     summaries.sort(key=lambda summary: _place(summary, metric), reverse=True)
-    candidates = _candidates(summaries, probabilities)
+    candidates = _candidates(summaries, probabilities, thresholds)
     pairs: tuple[Pair, ...] = ()
     verdict: Verdict | None = None
     if candidates:
@@ -53,10 +54,14 @@ def summarise(task: Task, results: Sequence[Result], ledger: Mapping[str, Any], 
 
 
 def mean_per_class(
-    labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str]
+    labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str], thresholds: np.ndarray | None = None
 ) -> tuple[Mapping[str, Any], ...]:
-    """Return label, precision, recall, f1 and support of each class: means over seeds (seeds, texts, classes)."""
-    tables = [per_class(labels, run) for run in probabilities]
+    """Return label, precision, recall, f1 and support of each class: means over seeds (seeds, texts, classes).
+
+    With `thresholds` (seeds, classes) of several labels a text the mean threshold too.
+    """
+    limits = [None] * len(probabilities) if thresholds is None else list(thresholds)
+    tables = [per_class(labels, run, limit) for run, limit in zip(probabilities, limits, strict=True)]
     return tuple(
         {
             "label": name,
@@ -64,6 +69,12 @@ def mean_per_class(
         }
         for index, name in enumerate(label_names)
     )
+
+
+def _thresholds(runs: Sequence[Result]) -> np.ndarray | None:
+    """Return each seed's own thresholds, (seeds, classes); None where a text has one label."""
+    found = [run.thresholds for run in runs if run.thresholds is not None]
+    return np.array(found) if found else None
 
 
 def _place(summary: Summary, metric: str) -> tuple[int, float]:
@@ -76,10 +87,11 @@ def _summary(
     runs: Sequence[Result],
     labels: np.ndarray,
     probabilities: np.ndarray,
+    thresholds: np.ndarray | None,
     label_names: Sequence[str],
     ledger: Mapping[str, Any],
 ) -> Summary:
-    accuracies = [run.metrics["accuracy"] for run in runs]
+    scores = [run.metrics[resolve_metric("auto", multi_label=thresholds is not None)] for run in runs]
     metric = ledger["budget"]["metric"]
     kept = max(range(len(runs)), key=lambda index: _preference(runs[index], metric))
     scoring = float(np.median([run.scoring_seconds_per_1000 for run in runs]))
@@ -87,8 +99,8 @@ def _summary(
     return Summary(
         method=runs[0].method,
         seeds=len(runs),
-        metrics=metric_intervals(labels, probabilities),
-        seed_spread=max(accuracies) - min(accuracies),
+        metrics=metric_intervals(labels, probabilities, thresholds),
+        seed_spread=max(scores) - min(scores),
         counts=runs[0].counts,
         training_seconds=float(np.median([run.training_seconds for run in runs])),
         search_seconds=search,
@@ -97,23 +109,29 @@ def _summary(
         peak_gpu_memory_bytes=max(run.peak_gpu_memory_bytes for run in runs),
         bytes_on_disk=runs[0].bytes_on_disk,
         cost_seconds=search + scoring * ledger["cost_texts"] / 1000,
-        per_class=mean_per_class(labels, probabilities, label_names),
-        confusion=tuple(tuple(map(int, row)) for row in confusion(labels, probabilities[kept])),
+        per_class=mean_per_class(labels, probabilities, label_names, thresholds),
+        confusion=() if thresholds is not None else _confusion(labels, probabilities[kept]),
         answers=runs[0].answers,
         unranked=runs[0].unranked,
         histories={str(run.seed): run.history for run in runs if run.history},
     )
 
 
+def _confusion(labels: np.ndarray, probabilities: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, row)) for row in confusion(labels, probabilities))
+
+
 def _preference(run: Result, metric: str) -> tuple[float, float]:
     return preference(run.validation_metrics, metric) if run.validation_metrics else (0.0, 0.0)
 
 
-def _candidates(summaries: Sequence[Summary], probabilities: Mapping[str, np.ndarray]) -> list[Candidate]:
+def _candidates(
+    summaries: Sequence[Summary], probabilities: Mapping[str, np.ndarray], thresholds: Mapping[str, np.ndarray | None]
+) -> list[Candidate]:
     return [
         Candidate(
             method=summary.method,
-            predicted=predicted_classes(probabilities[summary.method]),
+            predicted=predicted_labels(probabilities[summary.method], thresholds[summary.method]),
             cost_seconds=summary.cost_seconds,
         )
         for summary in summaries

@@ -155,9 +155,10 @@ def _outcome(result: Result) -> str:
         return f"failed: {result.error}"
     if result.answers is not None:
         return _tell_answers(result.answers)
-    accuracy = result.validation_metrics["accuracy"]
+    metrics = result.validation_metrics
+    name, score = ("micro-F1", metrics["micro_f1"]) if "micro_f1" in metrics else ("accuracy", metrics["accuracy"])
     rate = f"learning rate {result.learning_rate:g}, " if result.learning_rate else ""
-    return f"{rate}validation accuracy {accuracy:.3f}, {result.search_seconds:,.1f} s"
+    return f"{rate}validation {name} {score:.3f}, {result.search_seconds:,.1f} s"
 
 
 def _tell_answers(answers: Mapping[str, Any]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loracle.data.columns import Columns
+from loracle.data.labelsets import is_list, read_label_sets, spread_label_sets
 from loracle.data.preparing import Preparation, Step
 from loracle.data.rewriting import rewrite
 from loracle.data.storage import write_batches
@@ -29,7 +32,8 @@ class CleanTable:
     """The usable rows of one table: texts in an Arrow file, everything else in arrays of one value a row.
 
     `keys` are 64-bit hashes of the texts without blanks around them: equal texts have equal keys. `codes` are
-    indices into `label_names`, which stand here in the order of their first row. `groups` are hashes of the group
+    indices into `label_names`, which stand here in the order of their first row, (rows,); where a text may have
+    several labels they are 0 or 1, uint8 (rows, labels). `groups` are hashes of the group
     column, where there is one; its values lie beside the texts.
     """
 
@@ -37,7 +41,7 @@ class CleanTable:
     path: Path
     ids: npt.NDArray[np.int64]
     keys: npt.NDArray[np.uint64]
-    codes: npt.NDArray[np.int64]
+    codes: npt.NDArray[Any]
     label_names: tuple[str, ...]
     notes: tuple[str, ...]
     groups: npt.NDArray[np.uint64] | None = None
@@ -62,13 +66,16 @@ def clean(
     draft = _Draft(source, columns, strict, preparation or Preparation())
     write_batches(path, pa.schema([_TEXT, _GROUP] if columns.group else [_TEXT]), draft.add_all(batches))
     draft.check()
+    names, codes = tuple(draft.names), np.concatenate(draft.codes)
+    if columns.multi_label:
+        names, codes = spread_label_sets(names, codes)
     return CleanTable(
         source=source,
         path=path,
         ids=np.concatenate(draft.ids),
         keys=np.concatenate(draft.keys),
-        codes=np.concatenate(draft.codes),
-        label_names=tuple(draft.names),
+        codes=codes,
+        label_names=names,
         notes=tuple(draft.notes()),
         groups=np.concatenate(draft.groups) if columns.group else None,
         steps=tuple(draft.steps()),
@@ -159,9 +166,18 @@ class _Draft:
         text, first_row = self.columns.text, self.rows + 1
         cells = {"text": text_array(batch.column(text), text, self.source, first_row)}
         for kind, name in self.columns.chosen.items():
-            if kind != "text":
+            if kind == "label" and self.columns.multi_label:
+                cells[kind] = self._label_sets(batch, name, first_row)
+            elif kind != "text":
                 cells[kind] = _plain_array(batch, name, kind, self.source, first_row)
         return cells
+
+    def _label_sets(self, batch: pa.RecordBatch, name: str, first_row: int) -> pa.StringArray:
+        column = batch.column(name)
+        if not is_list(column.type):  # then bytes and zeros are to be looked for
+            column = _strings(column, name, self.source, first_row)
+        names = _class_names(batch.schema, name)
+        return read_label_sets(column, self.columns.separator, names, name, self.source, first_row)
 
     def _usable(self, cells: dict[str, pa.StringArray]) -> pa.BooleanArray:
         """Return which rows lack nothing; what a row lacks first is counted."""
@@ -215,7 +231,8 @@ def _plain_array(batch: pa.RecordBatch, name: str, kind: str, source: str, first
     if pa.types.is_nested(column.type):
         raise DataError(f"column {name!r} of {source} holds {column.type}; one {kind} a row is needed")
     if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), None, column)
+        whole = (None if value is None or math.isnan(value) else repr(value) for value in column.to_pylist())
+        column = pa.array(whole, pa.string())  # with its point, as in a text file, so that it is known for a number
     return _strings(column, name, source, first_row)
 
 
@@ -225,6 +242,10 @@ def _class_names(schema: pa.Schema, name: str) -> list[str] | None:
     if stored is None:
         return None
     feature = json.loads(stored).get("info", {}).get("features", {}).get(name, {})
+    if isinstance(feature, list):  # how older versions write a list
+        feature = feature[0]
+    if isinstance(feature, dict):
+        feature = feature.get("feature", feature)
     return feature.get("names") if isinstance(feature, dict) else None
 
 

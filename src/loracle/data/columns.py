@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loracle.data.labelsets import holds_label_sets
 from loracle.errors import DataError
 
 _TEXT_NAMES = (
@@ -30,6 +31,8 @@ class Columns:
     label: str
     notes: tuple[str, ...] = ()
     group: str | None = None
+    multi_label: bool = False
+    separator: str | None = None  # between the labels of a text; None where they are lists
 
     @property
     def chosen(self) -> dict[str, str]:
@@ -65,10 +68,12 @@ def choose_columns(
     text_column: str | None,
     label_column: str | None,
     group_column: str | None = None,
+    label_separator: str | None = None,
 ) -> Columns:
     """Choose the text and the label column from the first rows of `source`; the group column is never guessed.
 
-    Raises DataError where a named column does not exist or a guess would have several answers.
+    The labels are several a text where there is a separator, or where the column holds lists. Raises DataError where a
+    named column does not exist or a guess would have several answers.
     """
     if group_column is not None:
         check_exists(group_column, head.schema.names, source, "--group-column")
@@ -77,7 +82,8 @@ def choose_columns(
         head = head.drop_columns([group_column])
     text, text_note = choose_text_column(head, source, text_column, besides=label_column)
     label, label_note = _choose_label_column(head, source, label_column, besides=text)
-    return Columns(text, label, text_note + label_note, group_column)
+    several = holds_label_sets(head.column(label), label_separator)
+    return Columns(text, label, text_note + label_note, group_column, several, label_separator)
 
 
 def choose_text_column(

@@ -12,7 +12,16 @@ from loracle.data.cleaning import CleanTable
 from loracle.data.grouping import count_groups, divide_groups, without_groups_of
 from loracle.data.labels import list_labels
 from loracle.data.preparing import Preparation, Step
-from loracle.data.splitting import Part, conflicts, distinct_per_label, divide, repeats, subsample, without_texts_of
+from loracle.data.splitting import (
+    Part,
+    conflicts,
+    count_labels,
+    distinct_per_label,
+    divide,
+    repeats,
+    subsample,
+    without_texts_of,
+)
 from loracle.errors import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
@@ -40,7 +49,15 @@ class Division:
 
     def counts(self) -> npt.NDArray[np.int64]:
         """Return the rows of each label, all parts together."""
-        return np.bincount(np.concatenate([part.labels for part in self.parts.values()]), minlength=len(self.names))
+        return sum(
+            (count_labels(part.labels, len(self.names)) for part in self.parts.values()),
+            start=np.zeros(len(self.names), np.int64),
+        )
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels."""
+        return self.parts["train"].labels.ndim == 2
 
     def noting(self, *notes: str) -> Division:
         """Return the division with these sentences added."""
@@ -53,9 +70,11 @@ class Division:
         return replace(self, parts=parts, notes=self.notes + notes, steps=(*self.steps, step))
 
     def with_labels(self, kept: npt.NDArray[np.int64], step: str, note: str) -> Division:
-        """Return the division with only the rows of the labels in `kept`, coded by its place there."""
-        chosen = {split: part.take(np.isin(part.labels, kept)) for split, part in self.parts.items()}
-        parts = {split: replace(part, labels=np.searchsorted(kept, part.labels)) for split, part in chosen.items()}
+        """Return the division with only the rows of the labels in `kept`, coded by its place there.
+
+        Of several labels a text those in `kept` stay; a row goes where it had others alone.
+        """
+        parts = {split: _with_labels(part, kept) for split, part in self.parts.items()}
         return replace(self.after(step, parts, note), names=tuple(self.names[code] for code in kept))
 
 
@@ -116,8 +135,24 @@ def _without_small(division: Division, least: int) -> Division:
         return division.after("min_rows", division.parts) if least > 1 else division
     listed = ", ".join(f"{division.names[code]!r} ({counts[code]:,})" for code in small[:10])
     more = f" and {len(small) - 10} more" if len(small) > 10 else ""
-    note = f"Labels with fewer than {least:,} rows dropped, {counts[small].sum():,} rows with them: {listed}{more}."
+    rows = _rows_of(division, small)
+    note = f"Labels with fewer than {least:,} rows dropped, {rows:,} rows with them: {listed}{more}."
     return division.with_labels(kept, "min_rows", note)
+
+
+def _with_labels(part: Part, kept: npt.NDArray[np.int64]) -> Part:
+    if part.labels.ndim == 1:
+        part = part.take(np.isin(part.labels, kept))
+        return replace(part, labels=np.searchsorted(kept, part.labels))
+    labels = part.labels[:, kept]
+    stays: npt.NDArray[np.bool_] = np.logical_or(labels.any(axis=1), np.logical_not(part.labels.any(axis=1)))
+    return replace(part, labels=labels).take(stays)
+
+
+def _rows_of(division: Division, labels: npt.NDArray[np.int64]) -> int:
+    """Return how many rows have these labels and no others."""
+    kept = np.setdiff1d(np.arange(len(division.names)), labels)
+    return sum(len(part) - len(_with_labels(part, kept)) for part in division.parts.values())
 
 
 def _describe_copies(parts: _Parts) -> Iterator[str]:
@@ -125,7 +160,8 @@ def _describe_copies(parts: _Parts) -> Iterator[str]:
     if copies:
         yield f"{copies:,} exact duplicates of a text in the same table; copies were kept on one side of a split."
     if torn := conflicts(list(parts.values())):
-        yield f"{torn:,} texts stand with more than one label."
+        several = any(part.labels.ndim == 2 for part in parts.values())
+        yield f"{torn:,} texts stand with {'different sets of labels' if several else 'more than one label'}."
 
 
 def _without_overlaps(division: Division, group_column: str | None) -> Division:
@@ -162,7 +198,7 @@ def _without_rare(division: Division, drop: bool) -> Division:
     kept = np.setdiff1d(np.arange(len(division.names)), rare)
     if len(kept) < 2:
         raise DataError(f"fewer than two labels have the {needed} distinct texts that the splits need; add texts")
-    rows = division.counts()[rare].sum()
+    rows = _rows_of(division, rare)
     note = f"Labels with fewer than {needed} distinct texts dropped, {rows:,} rows with them: {listed}."
     return division.with_labels(kept, "drop_rare", note)
 
@@ -179,7 +215,7 @@ def _with_missing(division: Division, group_column: str | None, seed: int) -> Di
     else:
         share = _VALIDATION_SHARE if missing == ["validation"] else _TEST_SHARE
         shares = [1 - share, share]
-    deal = divide if group_column is None else divide_groups
+    deal = divide if group_column is None and not division.multi_label else divide_groups
     made = dict(zip(["train", *missing], deal(train, shares, seed), strict=True))
     percent = "/".join(f"{100 * share:.0f}" for share in shares)
     if group_column is None:
@@ -221,7 +257,7 @@ def _limited(division: Division, max_train: int | None, max_test: int | None, se
 
 def _check_train(division: Division) -> None:
     """Hold a promise to every method: each label is in train."""
-    counts = np.bincount(division.parts["train"].labels, minlength=len(division.names))
+    counts = count_labels(division.parts["train"].labels, len(division.names))
     absent = [division.names[code] for code in np.flatnonzero(counts == 0)]
     if absent:
         raise DataError(f"no train row is left for the labels {list_labels(absent)}; add texts for them")
@@ -229,7 +265,7 @@ def _check_train(division: Division) -> None:
 
 def _describe_gaps(division: Division) -> Iterator[str]:
     for split in ("validation", "test"):
-        present = division.parts[split].labels
-        absent = [division.names[code] for code in np.setdiff1d(np.arange(len(division.names)), present)]
+        counts = count_labels(division.parts[split].labels, len(division.names))
+        absent = [division.names[code] for code in np.flatnonzero(counts == 0)]
         if absent:
             yield f"No {split} row has the label {list_labels(absent)}."

@@ -2,13 +2,15 @@
 
 Pure functions over arrays, as in splitting.py. A group may hold several labels, so that no label can be dealt out
 alone: groups are placed one after the other, the largest first, each where it brings the counts of its labels nearest
-to what the shares ask for.
+to what the shares ask for. Where a text may have several labels each text is such a group, and those with the rarest
+labels come first (Sechidis, Tsoumakas and Vlahavas 2011).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +21,13 @@ from loracle.data.splitting import Integers, Part
 def divide_groups(part: Part, shares: Sequence[float], seed: int) -> list[Part]:
     """Divide the rows into one part a share, each group in one part, and with as many groups as shares none empty.
 
-    What is made small is the sum over parts and labels of (rows - wanted rows)² / wanted rows. Groups of the same
-    size are placed in an order that `seed` draws.
+    What is made small is the sum over parts and labels of (rows - wanted rows)² / wanted rows; with several labels a
+    text the rows themselves count as one more label. Groups that are alike are placed in an order that `seed` draws.
     """
     counts = _Counts.of(part.keys if part.groups is None else part.groups, part.labels)
     order = np.random.default_rng(seed).permutation(len(counts.sizes))
-    order = order[np.argsort(-counts.sizes[order], kind="stable")]
+    rank = -counts.sizes if part.groups is not None else counts.rarity()
+    order = order[np.argsort(rank[order], kind="stable")]
     side_of_group = np.empty(len(order), np.int64)
     side_of_group[order] = _place(counts, order, shares)
     sides = side_of_group[counts.of_row]
@@ -54,12 +57,20 @@ class _Counts:
     rows: Integers
 
     @classmethod
-    def of(cls, groups: npt.NDArray[np.uint64], labels: Integers) -> _Counts:
+    def of(cls, groups: npt.NDArray[np.uint64], labels: npt.NDArray[Any]) -> _Counts:
         _, of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        places = np.arange(len(groups))
+        if labels.ndim == 2:
+            places, labels = np.nonzero(np.column_stack([labels, np.ones(len(labels), labels.dtype)]))
         width = int(labels.max()) + 1
-        pairs, rows = np.unique(of_row * width + labels, return_counts=True)
+        pairs, rows = np.unique(of_row[places] * width + labels, return_counts=True)
         starts = np.searchsorted(pairs // width, np.arange(len(sizes) + 1))
         return cls(of_row, sizes, starts, pairs % width, rows)
+
+    def rarity(self) -> Integers:
+        """Return of each group how many rows its rarest label has."""
+        of_label = np.bincount(self.labels, self.rows).astype(np.int64)
+        return np.minimum.reduceat(of_label[self.labels], self.starts[:-1])
 
 
 def _place(counts: _Counts, order: Integers, shares: Sequence[float]) -> list[int]:

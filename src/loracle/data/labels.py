@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from loracle.data.cleaning import CleanTable
 from loracle.errors import DataError
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
+_MOST_FLOATS = 20  # different whole numbers with a point, as 3.0, that are still believed to be classes
 
 
 def unify_labels(
@@ -20,8 +23,8 @@ def unify_labels(
 ) -> tuple[tuple[str, ...], dict[str, CleanTable], tuple[str, ...]]:
     """Return the sorted label names of the train table, all tables with codes into them, and warnings.
 
-    Raises DataError for labels that are numbers with fractions, a column that is different in nearly every row,
-    one label only, and a label that only validation or test have.
+    Raises DataError for labels that are numbers with fractions, or many with a point, a column that is different in
+    nearly every row, one label only, and a label that only validation or test have.
     """
     shown, notes = _without_zero_fractions(tables, column)
     train = tables["train"]
@@ -30,7 +33,8 @@ def unify_labels(
     _check_known(tables, names, shown)
     place = {name: code for code, name in enumerate(names)}
     coded = {
-        split: _recode(table, [place[shown[name]] for name in table.label_names]) for split, table in tables.items()
+        split: _recode(table, [place[shown[name]] for name in table.label_names], len(names))
+        for split, table in tables.items()
     }
     return names, coded, notes + _alike(names)
 
@@ -58,16 +62,26 @@ def _without_zero_fractions(tables: Mapping[str, CleanTable], column: str) -> tu
             f"the label column {column!r} holds numbers with fractions ({', '.join(broken[:3])}), which looks like "
             "regression; give classes as words or integers, or name another column with --label-column"
         )
+    if len(names) > _MOST_FLOATS:
+        low, *_, high = sorted(map(float, names))
+        raise DataError(
+            f"the label column {column!r} holds {len(names):,} different numbers from {low:g} to {high:g} written with "
+            "a point, which looks like regression; give classes as words or integers, or name another column with "
+            "--label-column"
+        )
     return {name: str(int(float(name))) for name in names}, (f"Labels such as {names[0]} were read as whole numbers.",)
 
 
 def _check_names(names: Sequence[str], rows: int, source: str, column: str) -> None:
+    if not names:
+        raise DataError(f"no row of {source} has a label in {column!r}; at least two different ones are needed")
     if len(names) == 1:
         raise DataError(f"{source} has only one label, {names[0]!r}, in {column!r}; at least two are needed")
     if len(names) > max(10, rows // 2):
+        numbers = " (numbers, which looks like regression)" if all(map(_NUMBER.fullmatch, names)) else ""
         raise DataError(
-            f"{column!r} of {source} has {len(names):,} different values in {rows:,} rows, too many for labels; "
-            "name another column with --label-column"
+            f"{column!r} of {source} has {len(names):,} different values in {rows:,} rows{numbers}, too many for "
+            "labels; name another column with --label-column"
         )
 
 
@@ -87,8 +101,23 @@ def list_labels(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
 
 
-def _recode(table: CleanTable, places: list[int]) -> CleanTable:
-    return replace(table, codes=np.array(places, np.int64)[table.codes])
+def _recode(table: CleanTable, places: list[int], labels: int) -> CleanTable:
+    return replace(table, codes=move_labels(table.codes, places, labels))
+
+
+def move_labels(labels: npt.NDArray[Any], places: Sequence[int], size: int) -> npt.NDArray[Any]:
+    """Return labels with label i at `places[i]`: codes (rows,), or of several a text 0 and 1, (rows, size).
+
+    >>> move_labels(np.array([0, 1, 2]), [1, 0, 1], 2).tolist()
+    [1, 0, 1]
+    """
+    if labels.ndim == 1:
+        codes: npt.NDArray[np.int64] = np.array(places, np.int64)[labels]
+        return codes
+    moved = np.zeros((len(labels), size), np.uint8)
+    for place, column in zip(places, labels.T, strict=True):
+        moved[:, place] |= column
+    return moved
 
 
 def _alike(names: Sequence[str]) -> tuple[str, ...]:

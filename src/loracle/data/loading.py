@@ -14,13 +14,14 @@ from loracle.data.cleaning import CleanTable, clean
 from loracle.data.columns import Columns, choose_columns
 from loracle.data.dividing import SPLITS, divide_tables
 from loracle.data.labels import unify_labels
+from loracle.data.labelsets import describe_label_sets
 from loracle.data.merging import load_merge_map, merge_labels
 from loracle.data.preparing import Preparation, Step, add_steps
 from loracle.data.sources import Source, find_source, find_table, quiet_datasets
 from loracle.data.splitting import Part
 from loracle.data.storage import map_batches, map_dataset, workspace, write_batches
 from loracle.data.task import Split, Task
-from loracle.errors import ConfigError
+from loracle.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import datasets
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 OnRows = Callable[[str, int], None]
 """Told what is being done, and with how many rows so far."""
 
-_ROWS = pa.schema([("id", pa.int64()), ("text", pa.string()), ("label", pa.int64())])
 _Tables = dict[str, CleanTable]
 
 
@@ -37,6 +37,7 @@ def load_task(
     *,
     text_column: str | None = None,
     label_column: str | None = None,
+    label_separator: str | None = None,
     test: str | Path | None = None,
     max_train: int | None = None,
     max_test: int | None = None,
@@ -59,7 +60,8 @@ def load_task(
 
     `data` is a CSV, TSV, JSON lines or Parquet file (also .gz, .zst), a folder that `datasets.load_dataset`
     reads, a Hub name (owner/name), or None for the embedded `complaints-mini`. Columns that are not named are
-    guessed where there is one sensible choice. Missing splits are made: 70/15/15 of one table, a validation of
+    guessed where there is one sensible choice. A text may have several labels: with a `label_separator` between them,
+    as a list, or as a JSON list in a string. Missing splits are made: 70/15/15 of one table, a validation of
     10 % or a test of 15 % of train; stratified, seeded, copies of a text on one side. `test` is a file that
     serves as the test split. `max_train` and `max_test` draw stratified samples, and validation is then at most a
     quarter of `max_train`. `strict` refuses rows without text or label instead of dropping them; `drop_rare`
@@ -79,7 +81,9 @@ def load_task(
     mapping = load_merge_map(preparation.merge) if preparation.merge else {}
     source = _with_test(find_source(data), test)
     head = source.tables["train"].head()
-    columns = choose_columns(head, source.tables["train"].source, text_column, label_column, group_column)
+    columns = choose_columns(
+        head, source.tables["train"].source, text_column, label_column, group_column, label_separator
+    )
     return _load(source, columns, preparation, mapping, options, tell)
 
 
@@ -99,7 +103,11 @@ def _load(
         cleaned = _clean_all(source, columns, preparation, options["strict"], folder, tell)
         notes = source.notes + columns.notes + tuple(note for table in cleaned.values() for note in table.notes)
         tables, steps, step_notes = _merge(cleaned, preparation, mapping)
+        if columns.multi_label:
+            _check_separator(cleaned, columns)
         names, tables, label_notes = unify_labels(tables, columns.label)
+        if columns.multi_label:
+            label_notes += tuple(describe_label_sets([table.codes for table in tables.values()]))
         division = divide_tables(
             tables,
             names,
@@ -120,6 +128,15 @@ def _load(
             options=_resolve(options, columns),
             steps=steps + division.steps,
             **splits,
+        )
+
+
+def _check_separator(tables: _Tables, columns: Columns) -> None:
+    """Refuse a separator that separates nothing: it is another sign, or the labels are one a text."""
+    if columns.separator is not None and all(table.codes.sum(axis=1).max() < 2 for table in tables.values()):
+        raise DataError(
+            f"no label in {columns.label!r} of {tables['train'].source} holds {columns.separator!r}; give the sign "
+            "that stands between two labels, or leave --label-separator out"
         )
 
 
@@ -151,9 +168,10 @@ def _with_test(source: Source, test: str | Path | None) -> Source:
 def _clean_all(
     source: Source, columns: Columns, preparation: Preparation, strict: bool, folder: Path, tell: OnRows
 ) -> _Tables:
+    lists = columns.label if columns.multi_label else None
     return {
         split: clean(
-            _told(table.batches(tuple(columns.chosen.values())), f"reading {table.source}", tell),
+            _told(table.batches(tuple(columns.chosen.values()), lists=lists), f"reading {table.source}", tell),
             columns,
             source=table.source,
             strict=strict,
@@ -193,7 +211,9 @@ def _describe(step: Step, preparation: Preparation) -> Iterator[str]:
 
 
 def _write(part: Part, tables: Mapping[str, CleanTable], path: Path, tell: OnRows) -> datasets.Dataset:
-    schema = _ROWS if part.groups is None else _ROWS.append(pa.field("group", pa.string()))
+    label = pa.int64() if part.labels.ndim == 1 else pa.list_(pa.uint8(), part.labels.shape[1])
+    schema = pa.schema([("id", pa.int64()), ("text", pa.string()), ("label", label)])
+    schema = schema if part.groups is None else schema.append(pa.field("group", pa.string()))
     write_batches(path, schema, _told(_rows(part, tables[part.table], schema), f"writing {path.name}", tell))
     return map_dataset(path)
 
@@ -205,6 +225,12 @@ def _rows(part: Part, table: CleanTable, schema: pa.Schema) -> Iterator[pa.Recor
         low, high = np.searchsorted(part.positions, [begin, begin + batch.num_rows])
         places = part.positions[low:high]
         text, *group = (column.take(pa.array(places - begin)) for column in batch.columns)
-        columns = [table.ids[places], text, part.labels[low:high], *group]
+        columns = [table.ids[places], text, _arrow_labels(part.labels[low:high]), *group]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
         begin += batch.num_rows
+
+
+def _arrow_labels(labels: np.ndarray) -> pa.Array:
+    if labels.ndim == 1:
+        return pa.array(labels)
+    return pa.FixedSizeListArray.from_arrays(pa.array(labels.ravel()), labels.shape[1])

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from loracle.data.cleaning import CleanTable
-from loracle.data.labels import list_labels
+from loracle.data.labels import list_labels, move_labels
 from loracle.data.preparing import Step
+from loracle.data.splitting import count_labels
 from loracle.errors import ConfigError, DataError
 
 _SHOWN = 20
@@ -61,7 +60,13 @@ def merge_labels(
     renamed = ", ".join(f"{old!r} -> {mapping[old]!r} ({rows:,})" for old, rows in list(changed.items())[:_SHOWN])
     more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
     note = f"{len(known)} labels became {len(left)} by {path.name} (rows): {renamed}{more}."
-    return merged, Step(name="merge", rows_before=sum(counts.values()), changed=sum(changed.values())), note
+    return (
+        merged,
+        Step(
+            name="merge", rows_before=sum(len(table.codes) for table in tables.values()), changed=sum(changed.values())
+        ),
+        note,
+    )
 
 
 def _unknown_label(old: str, known: set[str], path: Path) -> DataError:
@@ -73,13 +78,13 @@ def _unknown_label(old: str, known: set[str], path: Path) -> DataError:
 def _rename(table: CleanTable, mapping: Mapping[str, str]) -> CleanTable:
     renamed = [mapping.get(name, name) for name in table.label_names]
     places = {name: place for place, name in enumerate(dict.fromkeys(renamed))}
-    codes = np.array([places[name] for name in renamed], np.int64)[table.codes]
+    codes = move_labels(table.codes, [places[name] for name in renamed], len(places))
     return replace(table, codes=codes, label_names=tuple(places))
 
 
 def _count_rows(tables: Mapping[str, CleanTable]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for table in tables.values():
-        rows = np.bincount(table.codes, minlength=len(table.label_names)).tolist()
+        rows = count_labels(table.codes, len(table.label_names)).tolist()
         counts.update(dict(zip(table.label_names, rows, strict=True)))
     return counts

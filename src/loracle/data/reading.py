@@ -30,8 +30,10 @@ _LONGEST_CELL = 2**31 - 1
 _JSON_EXAMPLE = 'one object a row, for example {"text": "...", "label": "..."}'
 
 
-def read_batches(path: Path, columns: Sequence[str] | None = None, batch_size: int = BATCH) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a table file, all columns or only `columns`.
+def read_batches(
+    path: Path, columns: Sequence[str] | None = None, batch_size: int = BATCH, *, lists: str | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a table file, all columns or only `columns`; that of the name `lists` may hold lists.
 
     Raises DataError for a format that is not known, a column that is not there, and a file that is broken.
     """
@@ -40,7 +42,7 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, batch_size: i
         yield from _parquet_batches(path, columns, batch_size)
     elif suffix in TABLE_SUFFIXES:
         with open_text(path) as lines:
-            yield from _parse_batches(lines, path.name, suffix, columns, batch_size)
+            yield from _parse_batches(lines, path.name, suffix, columns, batch_size, lists)
     else:
         allowed = ", ".join(TABLE_SUFFIXES)
         raise DataError(f"{path.name} is no format that is read; use one of {allowed} (or these with .gz or .zst)")
@@ -123,11 +125,16 @@ def _line_batches(lines: Iterable[str], source: str, batch_size: int) -> Iterato
 
 
 def _parse_batches(
-    lines: Iterable[str], source: str, suffix: str, columns: Sequence[str] | None, batch_size: int
+    lines: Iterable[str],
+    source: str,
+    suffix: str,
+    columns: Sequence[str] | None,
+    batch_size: int,
+    lists: str | None = None,
 ) -> Iterator[pa.RecordBatch]:
     if suffix in (".csv", ".tsv"):
         return _csv_batches(lines, source, "\t" if suffix == ".tsv" else ",", columns, batch_size)
-    return _json_batches(_json_objects(lines, source, is_lines=suffix != ".json"), source, columns, batch_size)
+    return _json_batches(_json_objects(lines, source, is_lines=suffix != ".json"), source, columns, batch_size, lists)
 
 
 def _csv_batches(
@@ -142,15 +149,19 @@ def _csv_batches(
 
 
 def _json_batches(
-    objects: Iterator[dict[str, Any]], source: str, columns: Sequence[str] | None, batch_size: int
+    objects: Iterator[dict[str, Any]],
+    source: str,
+    columns: Sequence[str] | None,
+    batch_size: int,
+    lists: str | None,
 ) -> Iterator[pa.RecordBatch]:
     head = list(itertools.islice(objects, batch_size))
     if not head:
         raise DataError(_empty(source))
     names = _existing(columns, list(dict.fromkeys(key for row in head for key in row)), source)
     rows = enumerate(itertools.chain(head, objects), 1)
-    keep_nested = columns is None
-    cells = ([_cell(row.get(name), name, number, source, keep_nested) for name in names] for number, row in rows)
+    nested = set(names) if columns is None else {lists}
+    cells = ([_cell(row.get(name), name, number, source, name in nested) for name in names] for number, row in rows)
     return _to_batches(cells, names, source, batch_size)
 
 

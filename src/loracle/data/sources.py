@@ -39,10 +39,10 @@ class RawTable:
     files: tuple[Path, ...] = ()
     dataset: datasets.Dataset | None = None
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, all columns or only `columns`."""
+    def batches(self, columns: Sequence[str] | None = None, *, lists: str | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, all columns or only `columns`; that of the name `lists` may hold lists."""
         for file in self.files:
-            yield from read_batches(file, columns)
+            yield from read_batches(file, columns, lists=lists)
         if self.dataset is not None:
             rows = self.dataset if columns is None else self.dataset.select_columns(list(columns))
             for table in rows.with_format("arrow").iter(BATCH):

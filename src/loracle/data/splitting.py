@@ -1,12 +1,14 @@
 """Which row goes to which split: seeded, stratified, with copies of a text on one side.
 
-Pure functions over arrays of one value a row; texts are known here by their keys alone.
+Pure functions over arrays of one value a row; texts are known here by their keys alone. Where a text may have several
+labels they are 0 or 1, (rows, labels).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,7 @@ class Part:
 
     table: str
     positions: Integers
-    labels: Integers
+    labels: npt.NDArray[Any]
     keys: npt.NDArray[np.uint64]
     groups: npt.NDArray[np.uint64] | None = None
 
@@ -52,11 +54,15 @@ def divide(part: Part, shares: Sequence[float], seed: int) -> list[Part]:
 
 
 def subsample(part: Part, size: int, seed: int, *, least: int = 1) -> Part:
-    """Return about `size` rows, each label in its share but with at least `least` rows where it has them."""
+    """Return about `size` rows, each label in its share but with at least `least` rows where it has them.
+
+    A text with several labels counts for the rarest of them.
+    """
     generator = np.random.default_rng(seed)
-    wanted = allot(np.bincount(part.labels), size, least)
+    labels = part.labels if part.labels.ndim == 1 else rarest_labels(part.labels)
+    wanted = allot(np.bincount(labels), size, least)
     drawn = [
-        generator.choice(np.flatnonzero(part.labels == label), number, replace=False)
+        generator.choice(np.flatnonzero(labels == label), number, replace=False)
         for label, number in enumerate(wanted.tolist())
     ]
     return part.take(np.sort(np.concatenate(drawn)))
@@ -80,8 +86,31 @@ def allot(counts: Integers, size: int, least: int) -> Integers:
     return wanted
 
 
+def count_labels(labels: npt.NDArray[Any], size: int) -> Integers:
+    """Return how many rows each label has, (size,).
+
+    >>> count_labels(np.array([0, 2, 2]), 3).tolist(), count_labels(np.array([[1, 1, 0], [0, 1, 0]]), 3).tolist()
+    ([1, 0, 2], [1, 2, 0])
+    """
+    counts: Integers = np.bincount(labels, minlength=size) if labels.ndim == 1 else labels.sum(axis=0, dtype=np.int64)
+    return counts
+
+
+def rarest_labels(labels: npt.NDArray[Any]) -> Integers:
+    """Return of each row with several labels the one that fewest rows have, (rows,); the number of labels for none.
+
+    >>> rarest_labels(np.array([[1, 1], [0, 1], [0, 0]])).tolist()
+    [0, 1, 2]
+    """
+    order = np.argsort(labels.sum(axis=0), kind="stable")
+    rarest: Integers = np.where(labels.any(axis=1), order[labels[:, order].argmax(axis=1)], labels.shape[1])
+    return rarest
+
+
 def distinct_per_label(part: Part, labels: int) -> Integers:
     """Return how many distinct texts each label has, as `divide` counts them; shape (labels,)."""
+    if part.labels.ndim == 2:
+        return np.array([len(np.unique(part.keys[column == 1])) for column in part.labels.T], np.int64)
     counts: Integers = np.bincount(_Groups.of(part).labels, minlength=labels)
     return counts
 
@@ -97,9 +126,12 @@ def repeats(part: Part) -> int:
 
 
 def conflicts(parts: Sequence[Part]) -> int:
-    """Return the number of texts that stand with more than one label."""
+    """Return the number of texts that stand with more than one label, or with different sets of them."""
     keys = np.concatenate([part.keys for part in parts])
     labels = np.concatenate([part.labels for part in parts])
+    if labels.ndim == 2:
+        packed = np.ascontiguousarray(np.packbits(labels, axis=1))
+        labels = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_inverse=True)[1]
     order = np.lexsort((labels, keys))
     keys, labels = keys[order], labels[order]
     differ = (keys[1:] == keys[:-1]) & (labels[1:] != labels[:-1])

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loracle.data.preparing import Step
+from loracle.data.splitting import count_labels
 
 if TYPE_CHECKING:
     import datasets
@@ -25,7 +26,7 @@ class Split:
     """One named part of the data: memory-mapped rows of `id`, `text` and `label`, and of `group` where there is one.
 
     `id` is the row's number, from 0, in the file or split that it came from. `label` is an index into
-    `Task.label_names`.
+    `Task.label_names`, or where a text may have several one 0 or 1 for each of them.
     """
 
     name: str
@@ -40,9 +41,24 @@ class Split:
         return cast(Sequence[str], self.rows["text"])
 
     @cached_property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """The labels in order, shape (rows,)."""
-        return self._integers("label")
+    def labels(self) -> npt.NDArray[Any]:
+        """The labels in order: int64 (rows,), or where a text may have several 0 and 1, uint8 (rows, labels)."""
+        if not self.multi_label:
+            return self._integers("label")
+        width = self._label_type.list_size
+        parts = [batch["label"].combine_chunks().flatten().to_numpy() for batch in self._batches("label")]
+        return np.concatenate([np.empty(0, np.uint8), *parts]).reshape(-1, width)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        import pyarrow as pa
+
+        return bool(pa.types.is_fixed_size_list(self._label_type))
+
+    @property
+    def _label_type(self) -> Any:
+        return self.rows.features.arrow_schema.field("label").type
 
     @cached_property
     def ids(self) -> npt.NDArray[np.int64]:
@@ -58,7 +74,7 @@ class Split:
                 content = text.encode("utf-8")
                 digest.update(len(content).to_bytes(8, "little"))
                 digest.update(content)
-                digest.update(label.to_bytes(8, "little", signed=True))
+                digest.update(bytes(label) if isinstance(label, list) else label.to_bytes(8, "little", signed=True))
         return digest.hexdigest()[:16]
 
     def select(self, rows: Sequence[int]) -> Split:
@@ -95,6 +111,11 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.train.multi_label
+
     def describe(self) -> dict[str, Any]:
         """Return what a ledger writes down, ready for JSON: names, columns, splits with hashes, notes."""
         return {
@@ -103,6 +124,7 @@ class Task:
             "text_column": self.text_column,
             "label_column": self.label_column,
             "label_names": list(self.label_names),
+            "multi_label": self.multi_label,
             "splits": {split.name: self._describe_split(split) for split in self._splits()},
             "notes": list(self.notes),
         }
@@ -111,6 +133,6 @@ class Task:
         return self.train, self.validation, self.test
 
     def _describe_split(self, split: Split) -> dict[str, Any]:
-        counts = np.bincount(split.labels, minlength=len(self.label_names)).tolist()
+        counts = count_labels(split.labels, len(self.label_names)).tolist()
         per_label = dict(zip(self.label_names, counts, strict=True))
         return {"rows": len(split), "hash": split.hash, "per_label": per_label}

@@ -1,6 +1,7 @@
 """A Task as a folder of files that load again with the same splits, and that say how they were made.
 
-train, validation, test     .csv or .parquet, with the columns text, label and, where there are groups, group
+train, validation, test     .csv or .parquet, with the columns text, label (a list where a text may have several) and,
+                            where there are groups, group
 labels.json                 the label names, sorted as in the Task
 preparation.json            source, options, every step, and the hash of each split
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from loracle.data.labelsets import write_label_set
 from loracle.data.task import Split, Task
 from loracle.errors import FileError, unknown
 from loracle.files import check_writable, save_json, whole_folder
@@ -75,9 +77,9 @@ def check_target(folder: Path, format: str = "csv") -> None:
 
 def _tables(split: Split, names: tuple[str, ...], file: str, on_rows: OnRows | None) -> Iterator[pa.Table]:
     """Yield the rows of a split with labels as names, and without row numbers."""
-    label_names, rows = pa.array(names, pa.string()), 0
+    rows = 0
     for table in split.rows.with_format("arrow").iter(_BATCH):
-        columns = {"text": table["text"], "label": label_names.take(table["label"].combine_chunks())}
+        columns = {"text": table["text"], "label": _name_labels(table["label"].combine_chunks(), names)}
         if "group" in table.column_names:
             columns["group"] = table["group"]
         yield pa.table(columns)
@@ -86,18 +88,32 @@ def _tables(split: Split, names: tuple[str, ...], file: str, on_rows: OnRows | N
             on_rows(f"writing {file}", rows)
 
 
+def _name_labels(labels: pa.Array, names: tuple[str, ...]) -> pa.Array:
+    """Return labels as names, or where a text may have several as lists of names."""
+    if not pa.types.is_fixed_size_list(labels.type):
+        return pa.array(names, pa.string()).take(labels)
+    sets = ([name for name, there in zip(names, row, strict=True) if there] for row in labels.to_pylist())
+    return pa.array(sets, pa.list_(pa.string()))
+
+
+def _plain_cell(cell: str | list[str]) -> str:
+    return cell if isinstance(cell, str) else write_label_set(cell)
+
+
 def _write_csv(path: Path, split: Split, tables: Iterator[pa.Table]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")  # a lone \r in a text is then quoted too
         writer.writerow(_columns(split))
         for table in tables:
-            writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+            columns = (map(_plain_cell, column.to_pylist()) for column in table.columns)
+            writer.writerows(zip(*columns, strict=True))
 
 
 def _write_parquet(path: Path, split: Split, tables: Iterator[pa.Table]) -> None:
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(name, pa.string()) for name in _columns(split)])
+    label = pa.list_(pa.string()) if split.multi_label else pa.string()
+    schema = pa.schema([(name, label if name == "label" else pa.string()) for name in _columns(split)])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for table in tables:
             writer.write_table(table.cast(schema))

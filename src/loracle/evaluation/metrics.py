@@ -3,6 +3,9 @@
 `labels` are int (n,), in 0 .. classes - 1; `probabilities` are float (n, classes), rows summing to 1. The predicted
 class is the one with the highest probability. A row of zeros is a text without an answer: it has no predicted class,
 and is wrong. scikit-learn does the arithmetic where it has it.
+
+Where a text may have several labels, `labels` are 0 or 1, (n, classes), and what can be done is in `multilabel.py`;
+`measure`, `predicted_labels`, `per_class` and `choose_thresholds` take both.
 """
 
 from __future__ import annotations
@@ -11,20 +14,32 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from loracle.evaluation.multilabel import (
+    choose_label_thresholds,
+    measure_label_sets,
+    predict_label_sets,
+    score_labels,
+)
 
 Array = NDArray[Any]
 
 CALIBRATION_BINS = 15
 NO_ANSWER = -1
 """The predicted class of a text without an answer."""
+CHOOSING = ("accuracy", "micro_f1", "macro_f1")
+"""What choices on the validation split may go by; micro_f1 where a text may have several labels."""
 
 
-def measure(labels: Array, probabilities: Array) -> dict[str, float]:
+def measure(labels: Array, probabilities: Array, thresholds: ArrayLike | None = None) -> dict[str, float]:
     """Return accuracy, macro_f1, mcc, log_loss and ece; raises ValueError as each of them does.
 
-    The last two are left out where there are answers only, and no probabilities: each cell 0 or 1.
+    The last two are left out where there are answers only, and no probabilities: each cell 0 or 1. Of several labels
+    a text what `measure_label_sets` returns, with these thresholds, 0.5 without.
     """
+    if np.ndim(labels) == 2:
+        return measure_label_sets(labels, probabilities, thresholds, bins=CALIBRATION_BINS)
     measures = {
         "accuracy": accuracy(labels, probabilities),
         "macro_f1": macro_f1(labels, probabilities),
@@ -34,6 +49,16 @@ def measure(labels: Array, probabilities: Array) -> dict[str, float]:
         measures["log_loss"] = log_loss(labels, probabilities)
         measures["ece"] = calibration_error(labels, probabilities)
     return measures
+
+
+def choose_thresholds(labels: Array, probabilities: Array) -> tuple[float, ...] | None:
+    """Return each label's threshold with the best F1 on these validation texts; None where a text has one label."""
+    return tuple(choose_label_thresholds(labels, probabilities).tolist()) if np.ndim(labels) == 2 else None
+
+
+def predicted_labels(probabilities: Array, thresholds: ArrayLike | None) -> NDArray[Any]:
+    """Return the predicted classes (..., n), or with thresholds (..., classes) sets of labels (..., n, classes)."""
+    return predicted_classes(probabilities) if thresholds is None else predict_label_sets(probabilities, thresholds)
 
 
 def predicted_classes(probabilities: Array) -> NDArray[np.int64]:
@@ -55,7 +80,23 @@ def are_answers(probabilities: Array) -> bool:
 
 def preference(metrics: Mapping[str, float], metric: str) -> tuple[float, float]:
     """Order epochs, settings and seeds by a metric on the validation split; equal ones by the lower log-loss."""
-    return metrics[metric], -metrics.get("log_loss", 0.0)
+    return metrics[resolve_metric(metric, multi_label="micro_f1" in metrics)], -metrics.get("log_loss", 0.0)
+
+
+def resolve_metric(metric: str, *, multi_label: bool) -> str:
+    """Return the metric that "auto" stands for: micro-F1 where a text may have several labels, else accuracy.
+
+    >>> resolve_metric("auto", multi_label=True), resolve_metric("macro_f1", multi_label=True)
+    ('micro_f1', 'macro_f1')
+    """
+    if metric != "auto":
+        return metric
+    return "micro_f1" if multi_label else "accuracy"
+
+
+def choosing_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return of the metrics those that choices may go by."""
+    return {name: metrics[name] for name in CHOOSING if name in metrics}
 
 
 def accuracy(labels: Array, probabilities: Array) -> float:
@@ -108,8 +149,13 @@ def calibration_error(labels: Array, probabilities: Array, bins: int = CALIBRATI
     return float(np.abs(sums).sum() / len(labels))
 
 
-def per_class(labels: Array, probabilities: Array) -> dict[int, dict[str, float]]:
-    """Return precision, recall, f1 and support of each class index; 0 where a ratio is not defined."""
+def per_class(labels: Array, probabilities: Array, thresholds: ArrayLike | None = None) -> dict[int, dict[str, float]]:
+    """Return precision, recall, f1 and support of each class index; 0 where a ratio is not defined.
+
+    Of several labels a text the threshold of each label too.
+    """
+    if np.ndim(labels) == 2:
+        return score_labels(labels, probabilities, thresholds)
     from sklearn.metrics import precision_recall_fscore_support
 
     labels, probabilities = checked(labels, probabilities)

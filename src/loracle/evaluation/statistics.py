@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loracle.evaluation import metrics
-from loracle.evaluation.resampling import resampled_measures
-from loracle.evaluation.uncertainty import RESAMPLES, Contrast, Interval, Metric, Runs
+from loracle.evaluation.resampling import resampled_measures, resampled_set_measures
+from loracle.evaluation.uncertainty import RESAMPLES, Contrast, Interval, Metric, Runs, all_right, f1_pseudo
 
 __all__ = [
     "Interval",
@@ -34,7 +34,14 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 Array = NDArray[Any]
-LIMITS = {"accuracy": (0, 1), "macro_f1": (0, 1), "mcc": (-1, 1), "log_loss": (0, np.inf), "ece": (0, 1)}
+LIMITS = {
+    "accuracy": (0, 1),
+    "micro_f1": (0, 1),
+    "macro_f1": (0, 1),
+    "mcc": (-1, 1),
+    "log_loss": (0, np.inf),
+    "ece": (0, 1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,27 +106,32 @@ def bootstrap_interval(
 
 
 def metric_intervals(
-    labels: Array, probabilities: Array, *, resamples: int = RESAMPLES, seed: int = 0
+    labels: Array,
+    probabilities: Array,
+    thresholds: Array | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, Interval]:
     """Return the metrics of `metrics.measure`, mean over seeds, with intervals over texts and seeds.
 
-    `labels` are (texts,), `probabilities` (seeds, texts, classes). Accuracy has Wilson's interval: with one seed
+    `labels` are (texts,), `probabilities` (seeds, texts, classes). Of several labels a text `labels` are (texts,
+    classes), and `thresholds` (seeds, classes). Accuracy has Wilson's interval: with one seed
     as it stands, with several at the number of independent texts that would be as uncertain. The others are
     bootstrapped over texts and seeds (`uncertainty.py`); the calibration error is biased upwards on few texts,
     which no interval mends. Raises ValueError as `metrics.measure` does.
     """
-    if (probabilities == probabilities[0]).all():
-        probabilities = probabilities[:1]  # no chance in it: one seed says it all
-    values = [metrics.measure(labels, run) for run in probabilities]
-    stacked = np.stack([metrics.checked(labels, run)[1] for run in probabilities])
-    drawn = resampled_measures(labels, stacked, resamples=resamples, seed=seed)
-    every = range(len(stacked))
-    accuracies = Runs.of(labels, metrics.predicted_classes(stacked)).contrast(every)
-    intervals = {"accuracy": _accuracy_interval(accuracies, len(stacked))}
+    limits = [None] * len(probabilities) if thresholds is None else list(thresholds)
+    values = [metrics.measure(labels, run, limit) for run, limit in zip(probabilities, limits, strict=True)]
+    predicted = metrics.predicted_labels(probabilities, thresholds)
+    if (probabilities == probabilities[0]).all() and (predicted == predicted[0]).all():
+        probabilities, predicted, values = probabilities[:1], predicted[:1], values[:1]  # no chance in it
+    drawn = _resample(labels, probabilities, predicted, resamples, seed)
+    every = range(len(probabilities))
+    intervals = {"accuracy": _accuracy_interval(Runs.of(labels, predicted).contrast(every), len(probabilities))}
     for name, replicates in drawn.items():
-        pseudo = 0.0 if name in {"log_loss", "ece"} else 1.0
         observed = np.array([value[name] for value in values])
-        runs = Runs.resampled(observed, replicates, len(labels), pseudo)
+        runs = Runs.resampled(observed, replicates, len(labels), _pseudo(name, labels))
         intervals[name] = _clipped(runs.contrast(every).interval(), *LIMITS[name])
     return intervals
 
@@ -129,14 +141,16 @@ def mcnemar(labels: Array, first: Array, second: Array) -> McNemar:
 
     Given their number, each is as likely to fall on either side: an exact binomial test. The mid-p value counts
     the observed split by half, which keeps the level nearly always and loses less power (Fagerland et al. 2013).
+    Of several labels a text, (texts, classes), a text is right where all of them are.
     """
     from scipy.stats import binom, binomtest
 
     labels, first, second = np.asarray(labels), np.asarray(first), np.asarray(second)
-    if not labels.shape == first.shape == second.shape or labels.ndim != 1:
+    if not labels.shape == first.shape == second.shape or labels.ndim not in (1, 2):
         raise ValueError(f"labels {labels.shape}, first {first.shape} and second {second.shape} must be (texts,)")
-    only_first = int(((first == labels) & (second != labels)).sum())
-    only_second = int(((first != labels) & (second == labels)).sum())
+    first_right, second_right = all_right(labels, first), all_right(labels, second)
+    only_first = int((first_right & ~second_right).sum())
+    only_second = int((~first_right & second_right).sum())
     discordant = only_first + only_second
     exact = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
     half = 2 * float(binom.cdf(min(only_first, only_second), discordant, 0.5))
@@ -156,12 +170,12 @@ def paired_bootstrap(
     """Return the difference of a metric on the same texts, over texts and seeds together.
 
     `labels` are (texts,), `first` and `second` (seeds, texts); their numbers of seeds may differ, and one row
-    is a model without chance in it (or a claim about that one model). `metric` is "accuracy", "macro_f1" or a
-    function (labels, predicted) -> float. The texts are resampled, the seeds enter by their variance; what the
-    interval covers is in `uncertainty.py`. Raises ValueError on shapes that do not fit.
+    is a model without chance in it (or a claim about that one model). `metric` is "accuracy", "micro_f1",
+    "macro_f1" or a function (labels, predicted) -> float. The texts are resampled, the seeds enter by their
+    variance; what the interval covers is in `uncertainty.py`. Raises ValueError on shapes that do not fit.
     """
     for name, rows in (("first", first), ("second", second)):
-        if rows.ndim != 2 or rows.shape[1:] != labels.shape or not rows.size:
+        if rows.ndim != labels.ndim + 1 or rows.shape[1:] != labels.shape or not rows.size:
             raise ValueError(f"{name} {rows.shape} must be (seeds, texts) for labels {labels.shape}")
     runs = Runs.of(labels, np.concatenate([first, second]), metric, resamples=resamples, seed=seed)
     contrast = runs.contrast(range(len(first)), range(len(first), len(first) + len(second)))
@@ -257,6 +271,20 @@ def _needed_gap(
     under_null = discordance / texts + seed_variance
     under_difference = (discordance - difference**2) / texts + seed_variance
     return float(-ndtri(level / 2) * np.sqrt(under_null) + ndtri(power) * np.sqrt(under_difference))
+
+
+def _resample(labels: Array, probabilities: Array, predicted: Array, resamples: int, seed: int) -> dict[str, Floats]:
+    if labels.ndim == 2:
+        return resampled_set_measures(labels, probabilities, predicted, resamples=resamples, seed=seed)
+    stacked = np.stack([metrics.checked(labels, run)[1] for run in probabilities])
+    return resampled_measures(labels, stacked, resamples=resamples, seed=seed)
+
+
+def _pseudo(name: str, labels: Array) -> float:
+    """Return the squared weight of one text in a metric; for one label a text that of accuracy serves all shares."""
+    if name in {"log_loss", "ece"}:
+        return 0.0
+    return f1_pseudo(name, labels) if labels.ndim == 2 else 1.0
 
 
 def _accuracy_interval(contrast: Contrast, seeds: int) -> Interval:

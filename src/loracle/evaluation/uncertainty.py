@@ -32,15 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loracle.errors import unknown
-from loracle.evaluation.resampling import (
-    Statistic,
-    macro_f1_of,
-    resampled_macro_f1,
-    resampled_statistic,
-)
+from loracle.evaluation.resampling import Statistic, f1_of, resampled_f1, resampled_statistic
 
 Floats = NDArray[np.float64]
-Metric = Literal["accuracy", "macro_f1"] | Statistic
+MetricName = Literal["accuracy", "micro_f1", "macro_f1"]
+Metric = MetricName | Statistic
 RESAMPLES = 2000
 
 
@@ -78,16 +74,18 @@ class Runs:
     ) -> Runs:
         """Measure `predicted` (runs, texts) against `labels` (texts,); ConfigError for an unknown metric.
 
+        Where a text may have several labels both have the classes as a last axis, and accuracy asks that all be right.
         For accuracy the covariance over resampled texts is known in closed form, so nothing is drawn. A function
         (labels, predicted) -> float on a scale of about 0 to 1 works too, at one call a run and resample.
         """
         if metric == "accuracy":
             return _accuracy_runs(labels, predicted)
-        if metric == "macro_f1":
-            drawn = resampled_macro_f1(labels, predicted, resamples=resamples, seed=seed)
-            return cls.resampled(macro_f1_of(labels, predicted), drawn, len(labels), _macro_pseudo(labels))
+        if metric in _WEIGHT_OF_A_TEXT:
+            drawn = resampled_f1(metric, labels, predicted, resamples=resamples, seed=seed)
+            pseudo = f1_pseudo(metric, labels)
+            return cls.resampled(f1_of(metric, labels, predicted), drawn, len(labels), pseudo)
         if isinstance(metric, str):
-            raise unknown("metric", metric, ["accuracy", "macro_f1"])
+            raise unknown("metric", metric, ["accuracy", *_WEIGHT_OF_A_TEXT])
         values = np.array([metric(labels, run) for run in predicted])
         drawn = resampled_statistic(metric, labels, predicted, resamples=resamples, seed=seed)
         return cls.resampled(values, drawn, len(labels))
@@ -179,17 +177,41 @@ class Contrast:
         return float(np.sqrt(z**2 * text_variance + t**2 * self.seed_variance))
 
 
+def all_right(labels: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which texts are right, (..., texts): the label, or with `labels` (texts, classes) every one of them."""
+    right: NDArray[np.bool_] = predicted == labels
+    return np.asarray(right.all(axis=-1)) if labels.ndim == 2 else right
+
+
+def f1_pseudo(metric: str, labels: NDArray[Any]) -> float:
+    """Return the mean squared weight of one text in an F1, in units of 1 / texts."""
+    sets = labels if labels.ndim == 2 else labels[:, None] == np.unique(labels)
+    weights = _WEIGHT_OF_A_TEXT[metric](sets)
+    return float(len(labels) * (weights**2).sum())
+
+
 def _accuracy_runs(labels: NDArray[Any], predicted: NDArray[Any]) -> Runs:
-    right = (predicted == labels).astype(np.float64)
+    right = all_right(labels, predicted).astype(np.float64)
     values = right.mean(axis=1)
     centred = right - values[:, None]
     return Runs(values=values, covariance=centred @ centred.T / len(labels) ** 2, texts=len(labels))
 
 
-def _macro_pseudo(labels: NDArray[Any]) -> float:
-    """Return the mean squared weight of one text in macro-F1, about 1 / (classes x texts of its class)."""
-    counts = np.unique(labels, return_counts=True)[1]
-    return float(len(labels) * np.mean(1 / counts) / len(counts))
+def _macro_weights(sets: NDArray[Any]) -> Floats:
+    """Return 1 / (classes x texts of its class) for each text, summed over its labels."""
+    counts = sets.sum(axis=0)
+    there = counts > 0
+    weights: Floats = sets[:, there] @ (1 / counts[there]) / max(1, there.sum())
+    return weights
+
+
+def _micro_weights(sets: NDArray[Any]) -> Floats:
+    """Return each text's share of all labels."""
+    weights: Floats = sets.sum(axis=1) / max(1, sets.sum())
+    return weights
+
+
+_WEIGHT_OF_A_TEXT = {"micro_f1": _micro_weights, "macro_f1": _macro_weights}
 
 
 def _welch(squares: list[tuple[float, int]]) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from loracle.errors import DataError
 from loracle.inspection.characters import list_oddities
 from loracle.inspection.copies import group_copies, summarise_copies
 from loracle.inspection.corpus import Corpus
@@ -30,6 +31,11 @@ def describe(
     cannot be loaded; both before any text is read.
     """
     check_options(max_length=max_length, near_threshold=near_threshold)
+    if task.multi_label:
+        raise DataError(
+            f"a text of {task.source} may have several labels, and describe reads data with one label a text; "
+            "preparation.json of `loracle prepare` tells how many texts have each label"
+        )
     tokenizer = load_tokenizer(model)
     check_max_length(tokenizer, None, max_length)
     report = on_progress or _be_silent

@@ -38,14 +38,15 @@ class NetworkScorer:
     max_length: int
     path: ComputePath
     save_weights: SaveWeights
+    multi_label: bool = False
 
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
-        """Return class probabilities, float32 (texts, classes)."""
+        """Return class probabilities, float32 (texts, classes); each on its own where a text may have several."""
         from loracle.training.batching import tokenise
         from loracle.training.fitting import predict_proba
 
         tokens = tokenise(self.base.tokenizer, texts, self.max_length)
-        return predict_proba(self.base.network, tokens, self.path, on_step)
+        return predict_proba(self.base.network, tokens, self.path, on_step, multi_label=self.multi_label)
 
     def save(self, folder: Path) -> None:
         """Write the weights, the tokenizer, and what prediction needs to know."""
@@ -58,6 +59,7 @@ class NetworkScorer:
                 "max_length": self.max_length,
                 "precision": self.path.precision,
                 "label_names": self.label_names,
+                "multi_label": self.multi_label,
             },
         )
 
@@ -118,7 +120,8 @@ def training(
         path, labels = choose_path_like(saved["precision"]), tuple(saved["label_names"])
         base = load_weights(folder, saved["model"], labels, path.attention)
         base.network.to(path.device).eval()
-        return NetworkScorer(base, labels, saved["max_length"], path, save_weights)
+        several = saved.get("multi_label", False)
+        return NetworkScorer(base, labels, saved["max_length"], path, save_weights, several)
 
     return Method(
         name=name,
@@ -153,6 +156,9 @@ def _fit(
     budget, path = setup.budget, choose_path(setup.budget.precision)
     torch.manual_seed(seed)  # before the head, the adapter or the whole network is initialised
     base = build(task, setup, path)
+    config = getattr(base.network, "config", None)
+    if task.multi_label and config is not None:
+        config.problem_type = "multi_label_classification"  # so that others who load it take a sigmoid too
     counts = count_parameters(base.network, base.head)
     train, validation = (
         tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels)
@@ -168,6 +174,12 @@ def _fit(
         path=path,
         on_step=on_step,
     )
-    scorer = NetworkScorer(base, task.label_names, budget.max_length, path, save_weights)
-    classifier = Classifier(method=name, label_names=task.label_names, scorer=scorer, counts=counts)
+    scorer = NetworkScorer(base, task.label_names, budget.max_length, path, save_weights, task.multi_label)
+    classifier = Classifier(
+        method=name,
+        label_names=task.label_names,
+        scorer=scorer,
+        counts=counts,
+        thresholds=history.best.thresholds,
+    )
     return Fitted(classifier=classifier, validation_metrics=history.best.metrics, history=history)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loracle.errors import FileError, ModelError
+from loracle.errors import ConfigError, FileError, ModelError
 from loracle.files import load_json, save_json
 from loracle.methods.method import Classifier, Fitted, Method, Setup
 from loracle.models.counting import Counts
@@ -93,8 +93,8 @@ def fit_llm_few(
     on_step: OnStep | None = None,  # noqa: ARG001
 ) -> Fitted:
     """Write the prompt with examples of the training split; nothing is asked."""
-    examples = draw_examples(task, setup.llm, seed=seed)
-    return _fit("llm-few", replace(_write_prompt(task), examples=examples), setup.llm)
+    prompt = _write_prompt(task)
+    return _fit("llm-few", replace(prompt, examples=draw_examples(task, setup.llm, seed=seed)), setup.llm)
 
 
 def draw_examples(task: Task, config: LLMConfig, *, seed: int) -> tuple[Example, ...]:
@@ -118,6 +118,10 @@ def draw_examples(task: Task, config: LLMConfig, *, seed: int) -> tuple[Example,
 
 
 def _write_prompt(task: Task) -> Prompt:
+    if task.multi_label:
+        raise ConfigError(
+            "llm and llm-few ask for one label a text, and a text of these data may have several; leave them out"
+        )
     check_labels(task.label_names)
     return Prompt(instructions=write_instructions(task.label_column, task.label_names), label_names=task.label_names)
 

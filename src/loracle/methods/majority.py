@@ -1,4 +1,7 @@
-"""The floor: every text gets the class shares of the training split, so that the commonest class is predicted."""
+"""The floor: every text gets the class shares of the training split, so that the commonest class is predicted.
+
+Where a text may have several labels these are the shares of the texts that have each.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loracle.evaluation.metrics import measure
+from loracle.data.splitting import count_labels
+from loracle.evaluation.metrics import choose_thresholds, measure
 from loracle.files import load_json, save_json
 from loracle.methods.method import Classifier, Fitted, Method, Setup
 from loracle.models.counting import Counts
@@ -47,13 +51,18 @@ def fit_majority(
     on_step: OnStep | None = None,
 ) -> Fitted:
     """Count the labels of the training split."""
-    counts = np.bincount(task.train.labels, minlength=len(task.label_names))
-    scorer = MajorityScorer((counts / counts.sum()).astype(np.float32))
+    counts = count_labels(task.train.labels, len(task.label_names))
+    scorer = MajorityScorer((counts / len(task.train)).astype(np.float32))
+    labels, probabilities = task.validation.labels, scorer.predict_proba(task.validation.texts, on_step)
+    thresholds = choose_thresholds(labels, probabilities)
     classifier = Classifier(
-        method="majority", label_names=task.label_names, scorer=scorer, counts=Counts(head=len(counts))
+        method="majority",
+        label_names=task.label_names,
+        scorer=scorer,
+        counts=Counts(head=len(counts)),
+        thresholds=thresholds,
     )
-    metrics = measure(task.validation.labels, scorer.predict_proba(task.validation.texts, on_step))
-    return Fitted(classifier=classifier, validation_metrics=metrics)
+    return Fitted(classifier=classifier, validation_metrics=measure(labels, probabilities, thresholds))
 
 
 def _load(folder: Path) -> MajorityScorer:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from loracle.errors import ConfigError, ModelError
-from loracle.evaluation.metrics import predicted_classes
+from loracle.evaluation.metrics import predicted_labels
 from loracle.files import load_json, save_json, whole_folder
 from loracle.lora.config import LoRAConfig
 from loracle.models.counting import Counts
@@ -55,7 +55,7 @@ class Scorer(Protocol):
     """What a fitted method must be able to do."""
 
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
-        """Return class probabilities, float32 (texts, classes)."""
+        """Return class probabilities, float32 (texts, classes); they sum to 1, or are each on its own for several."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -82,6 +82,9 @@ class RemoteScorer(Scorer, Protocol):
 class Classifier:
     """A fitted method, ready to predict.
 
+    `thresholds`, one a label and chosen on the validation split, are there where a text may have several labels: it
+    gets each label whose probability reaches its threshold.
+
     >>> import loracle
     >>> classifier = loracle.load_model("runs/reviews")                     # doctest: +SKIP
     >>> classifier.predict(["Late again, and nobody answers."])             # doctest: +SKIP
@@ -92,6 +95,12 @@ class Classifier:
     label_names: tuple[str, ...]
     scorer: Scorer = field(repr=False)
     counts: Counts
+    thresholds: tuple[float, ...] | None = None
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may get several labels, or none."""
+        return self.thresholds is not None
 
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
         """Return class probabilities, float32 (texts, classes), columns in the order of `label_names`."""
@@ -101,21 +110,25 @@ class Classifier:
             return np.empty((0, len(self.label_names)), np.float32)
         return self.scorer.predict_proba(list(texts), on_step)
 
-    def predict(self, texts: Sequence[str]) -> list[str]:
+    def predict(self, texts: Sequence[str]) -> list[str] | list[list[str]]:
         """Return the most probable label of each text, "" where a remote model gave no usable answer.
 
-        Raises ConfigError for a bare string.
+        Where a text may have several labels: the list of them, in the order of `label_names`. Raises
+        ConfigError for a bare string.
         """
         if isinstance(texts, str):
             raise ConfigError("texts is one string; give a list of texts")
-        labels: list[str] = []
+        labels: list[Any] = []
         for start in range(0, len(texts), _PREDICTED_AT_ONCE):
             labels += self.name_labels(self.predict_proba(texts[start : start + _PREDICTED_AT_ONCE]))
         return labels
 
-    def name_labels(self, probabilities: np.ndarray) -> list[str]:
-        """Return the most probable label of each row of `predict_proba`, "" where there is no usable answer."""
-        return [self.label_names[index] if index >= 0 else "" for index in predicted_classes(probabilities)]
+    def name_labels(self, probabilities: np.ndarray) -> list[str] | list[list[str]]:
+        """Return what `predict` does, from the rows of `predict_proba`."""
+        predicted = predicted_labels(probabilities, self.thresholds)
+        if self.multi_label:
+            return [[self.label_names[index] for index in np.flatnonzero(row)] for row in predicted]
+        return [self.label_names[index] if index >= 0 else "" for index in predicted]
 
     def save(self, folder: str | Path) -> None:
         """Write the classifier to `folder`, whole or not at all, in the place of one that was saved there before.
@@ -129,6 +142,8 @@ class Classifier:
             "label_names": self.label_names,
             "counts": asdict(self.counts),
         }
+        if self.thresholds is not None:
+            manifest["thresholds"] = self.thresholds
         with whole_folder(Path(folder)) as temporary:
             self.scorer.save(temporary)
             save_json(temporary / MANIFEST, manifest)

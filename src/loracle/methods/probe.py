@@ -11,13 +11,11 @@ import numpy as np
 
 from loracle.files import load_json, save_json
 from loracle.methods.extraction import Extractor, load_extractor, load_saved_extractor
-from loracle.methods.linear import fit_regression, load_regression, save_regression
+from loracle.methods.linear import Regression, fit_regression, load_regression, save_regression
 from loracle.methods.method import Classifier, Fitted, Method, Setup
 from loracle.models.counting import Counts
 
 if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
-
     from loracle.data.task import Task
     from loracle.training.fitting import OnStep
 
@@ -29,7 +27,7 @@ class ProbeScorer:
     """An extractor with a regression over its vectors."""
 
     extractor: Extractor
-    regression: LogisticRegression
+    regression: Regression
 
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
         """Return class probabilities, float32 (texts, classes)."""
@@ -55,15 +53,16 @@ def fit_probe(
     train, validation = (
         (extractor.features(split.texts, on_step), split.labels) for split in (task.train, task.validation)
     )
-    regression, metrics, search = fit_regression(train, validation, metric=setup.budget.metric, seed=seed)
+    regression, best, search = fit_regression(train, validation, setup.budget, seed=seed)
     weights = regression.coef_.size + regression.intercept_.size
     classifier = Classifier(
         method="probe",
         label_names=task.label_names,
         scorer=ProbeScorer(extractor, regression),
         counts=Counts(head=weights, base=extractor.count_parameters(), trainable=weights),
+        thresholds=best.thresholds,
     )
-    return Fitted(classifier=classifier, validation_metrics=metrics, search=search)
+    return Fitted(classifier=classifier, validation_metrics=best.metrics, search=search)
 
 
 def _load(folder: Path) -> ProbeScorer:

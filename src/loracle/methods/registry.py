@@ -67,4 +67,5 @@ def load_classifier(folder: str | Path) -> Classifier:
         label_names=tuple(manifest["label_names"]),
         scorer=method.load(folder),
         counts=Counts(**manifest["counts"]),
+        thresholds=tuple(manifest["thresholds"]) if "thresholds" in manifest else None,
     )

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loracle.files import load_json, save_json
-from loracle.methods.linear import fit_regression, load_regression, save_regression
+from loracle.methods.linear import Regression, fit_regression, load_regression, save_regression
 from loracle.methods.method import Classifier, Fitted, Method, Setup
 from loracle.models.counting import Counts
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
 
     from loracle.data.task import Task
     from loracle.training.fitting import OnStep
@@ -30,7 +29,7 @@ class TfidfScorer:
     """A vocabulary with its weights, and a regression over it."""
 
     vectorizer: TfidfVectorizer
-    regression: LogisticRegression
+    regression: Regression
 
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
         """Return class probabilities, float32 (texts, classes)."""
@@ -60,15 +59,16 @@ def fit_tfidf(
     vectorizer = _vectorizer(min_df=1 if len(task.train) < _FEW_TEXTS else 2)
     train = vectorizer.fit_transform(task.train.texts), task.train.labels
     validation = vectorizer.transform(task.validation.texts), task.validation.labels
-    regression, metrics, search = fit_regression(train, validation, metric=setup.budget.metric, seed=seed)
+    regression, best, search = fit_regression(train, validation, setup.budget, seed=seed)
     weights = regression.coef_.size + regression.intercept_.size
     classifier = Classifier(
         method="tfidf",
         label_names=task.label_names,
         scorer=TfidfScorer(vectorizer, regression),
         counts=Counts(head=weights, trainable=weights),
+        thresholds=best.thresholds,
     )
-    return Fitted(classifier=classifier, validation_metrics=metrics, search=search)
+    return Fitted(classifier=classifier, validation_metrics=best.metrics, search=search)
 
 
 def _vectorizer(**options: object) -> TfidfVectorizer:

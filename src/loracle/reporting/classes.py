@@ -44,16 +44,21 @@ def overview_table(comparison: Comparison) -> Table | None:
 
 
 def per_class_table(summary: Summary) -> Table | None:
-    """Return precision, recall, F1 and support of each class; above MANY classes the lowest in F1 alone."""
+    """Return precision, recall, F1 and support of each class; above MANY classes the lowest in F1 alone.
+
+    Where a text may have several labels each label's threshold stands beside them, the mean over seeds.
+    """
     entries = list(summary.per_class)
+    thresholds = any("threshold" in entry for entry in entries)
     if len(entries) > MANY:
         entries = sorted(entries, key=lambda entry: _ascending(entry.get("f1")))[:WORST]
     rows = []
     for entry in entries:
         shares = [_share_cell(entry, key) for key in ("precision", "recall", "f1")]
-        rows.append(Row(cells=(Cell(text=str(entry.get("label"))), *shares, _count_cell(entry.get("support")))))
+        cells = (Cell(text=str(entry.get("label"))), *shares, _count_cell(entry.get("support")))
+        rows.append(Row(cells=(*cells, _threshold_cell(entry)) if thresholds else cells))
     rows += [_mean_row(summary, title, weighted=weighted) for title, weighted in _MEANS.items()] if rows else []
-    titles = ("precision, %", "recall, %", "F1, %", "test texts")
+    titles = ("precision, %", "recall, %", "F1, %", "test texts", *(["threshold"] if thresholds else []))
     columns = (Column(title="class", numeric=False), *(Column(title=title) for title in titles))
     return Table(columns=columns, rows=tuple(rows), kind="classes") if rows else None
 
@@ -161,7 +166,9 @@ def _f1_cell(entry: Mapping[str, Any]) -> Cell:
 def _mean_row(summary: Summary, title: str, *, weighted: bool) -> Row:
     means = {key: _mean_over_classes(summary, key, weighted=weighted) for key in ("precision", "recall", "f1")}
     texts = sum(figures.number(entry.get("support")) for entry in summary.per_class)
-    return Row(cells=(Cell(text=title), *(_share_cell(means, key) for key in means), _count_cell(texts)))
+    cells = (Cell(text=title), *(_share_cell(means, key) for key in means))
+    several = any("threshold" in entry for entry in summary.per_class)  # a text then counts with each of its labels
+    return Row(cells=(*cells, Cell(text=""), Cell(text="")) if several else (*cells, _count_cell(texts)))
 
 
 def _mean_over_classes(summary: Summary, key: str, *, weighted: bool) -> float:
@@ -173,6 +180,11 @@ def _mean_over_classes(summary: Summary, key: str, *, weighted: bool) -> float:
 def _share_cell(entry: Mapping[str, Any], key: str) -> Cell:
     value = figures.number(entry.get(key))
     return Cell(text=figures.metric_value(key, value), sort=value if math.isfinite(value) else None)
+
+
+def _threshold_cell(entry: Mapping[str, Any]) -> Cell:
+    value = figures.number(entry.get("threshold"))
+    return Cell(text=figures.metric_value("threshold", value), sort=value if math.isfinite(value) else None)
 
 
 def _confusion_cell(texts: int, of: int, *, right: bool) -> Cell:

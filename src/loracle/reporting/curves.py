@@ -1,4 +1,4 @@
-"""Learning curves as small multiples: one column a method, loss above validation accuracy."""
+"""Learning curves as small multiples: one column a method, loss above the validation score."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ _LEFT, _GAP, _TITLE, _PANEL, _BETWEEN, _FOOT = 48.0, 22.0, 46.0, 110.0, 46.0, 46
 _MOST = {"wide": (4, 260.0), "narrow": (2, 260.0)}  # columns in a row, and how wide one gets at most
 
 
-def draw_curves(summaries: Sequence[Summary], size: Size) -> Any:
-    """Return a figure with every seed's train and validation loss and validation accuracy by epoch."""
+def draw_curves(summaries: Sequence[Summary], size: Size, metric: str = "accuracy") -> Any:
+    """Return a figure with every seed's train and validation loss and validation score by epoch."""
     most, widest = _MOST[size.name]
     columns = min(most, len(summaries))
     width = min(widest, (size.width - _LEFT - 8 - _GAP * (columns - 1)) / columns)
     row = _TITLE + 2 * _PANEL + _BETWEEN + _FOOT
     figure = canvas.empty_figure(size, row * math.ceil(len(summaries) / columns))
-    limits = {keys: _limits(summaries, keys) for keys in (_LOSSES, _SCORES)}
+    panels = (_LOSSES, (metric,))
+    limits = {keys: _limits(summaries, keys) for keys in panels}
     for position, summary in enumerate(summaries):
         line, column = divmod(position, columns)
         left, top = _LEFT + column * (width + _GAP), line * row + _TITLE
-        for panel, keys in enumerate((_LOSSES, _SCORES)):
+        for panel, keys in enumerate(panels):
             place = {"left": left, "top": top + panel * (_PANEL + _BETWEEN), "width": width, "height": _PANEL}
             axes = canvas.add_axes(figure, **place, font=size.font - 1)
             _draw_panel(axes, summary, keys, limits[keys], first=column == 0, size=size)
@@ -35,7 +36,6 @@ def draw_curves(summaries: Sequence[Summary], size: Size) -> Any:
 
 
 _LOSSES: tuple[str, ...] = ("train_loss", "validation_loss")
-_SCORES: tuple[str, ...] = ("accuracy",)
 
 
 def _draw_panel(
@@ -50,10 +50,10 @@ def _draw_panel(
     axes.margins(x=0.06)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    scale = 100 if keys == _SCORES else 1
+    scale = 1 if keys == _LOSSES else 100
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * scale:g}" if first else ""))
     axes.grid(axis="y", color=LINE, linewidth=0.6)
-    if keys == _SCORES:
+    if keys != _LOSSES:
         canvas.write(
             axes, (1, 0), "epoch", size=size, colour=MUTED, transform=canvas.below(axes, 24), va="top", ha="right"
         )
@@ -97,5 +97,5 @@ def _write_title(axes: Any, method: str, size: Size) -> None:
 
 
 def _write_above(axes: Any, keys: Sequence[str], size: Size) -> None:
-    text = "validation accuracy, %" if keys == _SCORES else "loss"
+    text = "loss" if keys == _LOSSES else f"validation {figures.metric_label(keys[0])}, %"
     canvas.write(axes, (0, 1.05), text, size=size, colour=MUTED, transform=axes.transAxes, va="bottom", ha="left")

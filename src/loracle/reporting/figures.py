@@ -15,8 +15,15 @@ from loracle.models.counting import Counts
 
 MISSING = "–"
 MINUS = "−"
-_LABELS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "mcc": "MCC", "log_loss": "log-loss", "ece": "ECE"}
-_SHARES = {"accuracy", "macro_f1", "precision", "recall", "f1"}
+_LABELS = {
+    "accuracy": "accuracy",
+    "micro_f1": "micro-F1",
+    "macro_f1": "macro-F1",
+    "mcc": "MCC",
+    "log_loss": "log-loss",
+    "ece": "ECE",
+}
+_SHARES = {"accuracy", "micro_f1", "macro_f1", "precision", "recall", "f1"}
 _UNSHOWABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -32,9 +32,10 @@ def headline(comparison: Comparison) -> str:
 def facts(comparison: Comparison) -> list[str]:
     """Return what was compared on: data set, texts, classes, methods, seeds, test texts, date."""
     task, ledger, rows = comparison.task, comparison.ledger, selection.split_sizes(comparison)
+    several = selection.multi_label(comparison)
     counted = [
         (sum(rows.values()), "text", ""),
-        (len(classes.labels(comparison)), "class", "classes"),
+        (len(classes.labels(comparison)), *(("label", "labels") if several else ("class", "classes"))),
         (len(comparison.summaries), "method", ""),
         (len(selection.seeds(comparison)), "seed", ""),
         (rows.get("test", 0), "test text", ""),
@@ -124,11 +125,13 @@ def detection_finding(comparison: Comparison) -> str:
 def seeds_finding(comparison: Comparison) -> str:
     """Return which method depends most on the seed."""
     spreads = [s for s in selection.finished(comparison) if s.seeds > 1 and math.isfinite(s.seed_spread)]
+    metric = selection.epoch_metric(comparison)
+    label = figures.metric_label(metric)
     widest = max(spreads, key=lambda summary: summary.seed_spread, default=None)
     if widest is None or widest.seed_spread <= 0:
-        return "No method's accuracy depends on the seed." if spreads else ""
-    spread = figures.distance("accuracy", widest.seed_spread)
-    return f"{_name(widest.method)} depends most on the seed: its accuracy moves by {spread}."
+        return f"No method's {label} depends on the seed." if spreads else ""
+    spread = figures.distance(metric, widest.seed_spread)
+    return f"{_name(widest.method)} depends most on the seed: its {label} moves by {spread}."
 
 
 def search_finding(comparison: Comparison) -> str:
@@ -178,9 +181,10 @@ def overview_finding(comparison: Comparison) -> str:
     table = classes.overview_table(comparison)
     if table is None:
         return ""
+    what = "label" if selection.multi_label(comparison) else "class"
     hidden = len(classes.labels(comparison)) - len(table.rows)
     tail = f" The {len(table.rows)} hardest of {hidden + len(table.rows)} classes:" if hidden else ""
-    return f"{_quoted(table.rows[0].cells[0].text)} is the hardest class.{tail}"
+    return f"{_quoted(table.rows[0].cells[0].text)} is the hardest {what}.{tail}"
 
 
 def class_finding(comparison: Comparison, summary: Summary) -> str:

@@ -44,7 +44,8 @@ def _scale_decision(axes: Any, comparison: Comparison, gaps: Sequence[Interval],
     metric = verdict.metric
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed_tick(metric, value)))
     unit = "points of " if figures.is_share(metric) else ""
-    text = f"{unit}{figures.metric_label(metric)} from {figures.shorten_middle(verdict.best, size.letters)}, the best"
+    name, best = selection.metric_name(comparison, metric), figures.shorten_middle(verdict.best, size.letters)
+    text = f"{unit}{name} from {best}, the best"
     canvas.write(axes, (0.5, 0), text, size=size, colour=MUTED, transform=canvas.below(axes, 28), va="top", ha="center")
     margin = f"margin {figures.distance(metric, verdict.margin)}"
     place = {"transform": axes.get_xaxis_transform(), "va": "bottom", "ha": "center"}

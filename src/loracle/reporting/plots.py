@@ -37,12 +37,14 @@ def decision_picture(comparison: Comparison) -> Picture | None:
 
 
 def curves_picture(comparison: Comparison) -> Picture | None:
-    """Return loss and validation accuracy by epoch for every method that has a history; None where none has."""
+    """Return loss and validation score by epoch for every method that has a history; None where none has."""
     summaries = [s for s in selection.finished(comparison) if any(len(h) for h in s.histories.values())]
     if not summaries:
         return None
     described = f"Learning curves. {findings.curves_finding(comparison)}"
-    return _both_sizes("curves", described, lambda size: draw_curves(summaries, size))
+    return _both_sizes(
+        "curves", described, lambda size: draw_curves(summaries, size, selection.epoch_metric(comparison))
+    )
 
 
 def _both_sizes(name: str, description: str, draw: Callable[[Size], Any]) -> Picture:

@@ -90,7 +90,7 @@ def _scale_quality(axes: Any, points: Sequence[Point], comparison: Comparison, s
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_words(metric, value)))
     axes.grid(axis="y", color=LINE, linewidth=0.6)
     unit = " in %" if figures.is_share(metric) else ""
-    title = f"test {figures.metric_label(metric)}{unit}, with the 95 % interval"
+    title = f"test {selection.metric_name(comparison, metric)}{unit}, with the 95 % interval"
     canvas.write(axes, (0, 1.04), title, size=size, colour=MUTED, transform=axes.transAxes, va="bottom", ha="left")
 
 

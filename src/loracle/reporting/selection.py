@@ -37,6 +37,29 @@ def deciding_metric(comparison: Comparison) -> str:
     return str(budget.get("metric", "accuracy")) if isinstance(budget, Mapping) else "accuracy"
 
 
+def multi_label(comparison: Comparison) -> bool:
+    """Return whether a text may have several labels."""
+    return bool(comparison.task.get("multi_label", False))
+
+
+def metric_name(comparison: Comparison, metric: str) -> str:
+    """Return the name of a metric in this comparison; with several labels a text accuracy asks that all be right."""
+    label = figures.metric_label(metric)
+    return f"subset {label}" if metric == "accuracy" and multi_label(comparison) else label
+
+
+def shown_metrics(comparison: Comparison) -> list[str]:
+    """Return the metrics of the first table, the one that decided among them."""
+    shown = ["micro_f1", "macro_f1", "accuracy"] if multi_label(comparison) else ["accuracy", "macro_f1"]
+    metric = deciding_metric(comparison)
+    return shown if metric in shown else [metric, *shown]
+
+
+def epoch_metric(comparison: Comparison) -> str:
+    """Return the metric that learning curves and the spread over seeds show."""
+    return "micro_f1" if multi_label(comparison) else "accuracy"
+
+
 def quality(comparison: Comparison, summary: Summary) -> Interval | None:
     """Return the deciding metric of one method; None where it is not a finite number."""
     found = summary.metrics.get(deciding_metric(comparison))

@@ -56,11 +56,8 @@ class Table:
 
 def methods_table(comparison: Comparison) -> Table:
     """Return quality and cost of every method; one that failed is a row with its error."""
-    metric = selection.deciding_metric(comparison)
-    metrics = ["accuracy", "macro_f1"]
-    if metric not in metrics:
-        metrics.insert(0, metric)
-    titles = [f"{figures.metric_label(name)}{', %' if figures.is_share(name) else ''}" for name in metrics]
+    metrics = selection.shown_metrics(comparison)
+    titles = [f"{selection.metric_name(comparison, name)}{', %' if figures.is_share(name) else ''}" for name in metrics]
     costs = ("trained: adapter + head", "training: one fit (search)", "peak memory", "per 1,000 texts", "on disk")
     rows = [_method_row(comparison, summary, metrics) for summary in selection.finished(comparison)]
     rows += [_failed_row(summary, len(metrics) + len(costs)) for summary in selection.failed(comparison)]
@@ -70,7 +67,7 @@ def methods_table(comparison: Comparison) -> Table:
 def metrics_table(comparison: Comparison) -> Table | None:
     """Return what else was measured on the test split, with intervals; None where there is nothing else."""
     summaries = selection.finished(comparison)
-    shown = {"accuracy", "macro_f1", selection.deciding_metric(comparison)}
+    shown = set(selection.shown_metrics(comparison))
     others = list(dict.fromkeys(name for s in summaries for name in s.metrics if name not in shown))
     if not others:
         return None
@@ -114,7 +111,10 @@ def pairs_table(comparison: Comparison) -> Table | None:
     columns = (
         Column(title="method", numeric=False),
         Column(title="minus", numeric=False),
-        *(Column(title=title) for title in (f"difference in {figures.metric_label(metric)}{unit}", "p", "p, Holm")),
+        *(
+            Column(title=title)
+            for title in (f"difference in {selection.metric_name(comparison, metric)}{unit}", "p", "p, Holm")
+        ),
     )
     return Table(columns=columns, rows=tuple(rows)) if rows else None
 
@@ -144,7 +144,7 @@ def search_table(comparison: Comparison) -> Table | None:
         chosen = selection.chosen_try(comparison, summary.method)
         for position, entry in enumerate(tried):
             rows.append(_try_row(comparison, summary.method, entry, chosen=position == chosen))
-    title = f"validation {figures.metric_label(selection.deciding_metric(comparison))}, %"
+    title = f"validation {selection.metric_name(comparison, selection.deciding_metric(comparison))}, %"
     columns = (
         Column(title="method", numeric=False),
         Column(title="setting", numeric=False),
@@ -155,24 +155,26 @@ def search_table(comparison: Comparison) -> Table | None:
 
 
 def history_table(comparison: Comparison) -> Table | None:
-    """Return losses and validation accuracy by epoch, the mean over seeds; of long trainings every k-th epoch."""
-    rows = []
+    """Return losses and the validation score by epoch, the mean over seeds; of long trainings every k-th epoch."""
+    rows, metric = [], selection.epoch_metric(comparison)
     for summary in selection.finished(comparison):
-        epochs = mean_history(summary)
+        epochs = mean_history(summary, metric)
         step = math.ceil(len(epochs) / EPOCHS_SHOWN) or 1
         shown = [entry for position, entry in enumerate(epochs, 1) if position % step == 0 or position == len(epochs)]
-        rows += [_epoch_row(summary.method, entry) for entry in shown]
-    columns = _columns("method", "epoch", "train loss", "validation loss", "validation accuracy, %")
+        rows += [_epoch_row(summary.method, entry, metric) for entry in shown]
+    columns = _columns(
+        "method", "epoch", "train loss", "validation loss", f"validation {figures.metric_label(metric)}, %"
+    )
     return Table(columns=columns, rows=tuple(rows)) if rows else None
 
 
-def mean_history(summary: Summary) -> list[dict[str, float]]:
-    """Return one {epoch, train_loss, validation_loss, accuracy} per epoch, the mean over seeds."""
+def mean_history(summary: Summary, metric: str = "accuracy") -> list[dict[str, float]]:
+    """Return one {epoch, train_loss, validation_loss, the metric} per epoch, the mean over seeds."""
     by_epoch: dict[float, list[Mapping[str, float]]] = {}
     for history in summary.histories.values():
         for position, entry in enumerate(history, 1):
             by_epoch.setdefault(figures.number(entry.get("epoch", position)), []).append(entry)
-    keys = ("train_loss", "validation_loss", "accuracy")
+    keys = ("train_loss", "validation_loss", metric)
     return [
         {"epoch": epoch, **{key: _mean([figures.number(entry.get(key)) for entry in entries]) for key in keys}}
         for epoch, entries in sorted(by_epoch.items())
@@ -256,10 +258,9 @@ def _try_row(comparison: Comparison, method: str, entry: Mapping[str, Any], *, c
     return Row(cells=cells)
 
 
-def _epoch_row(method: str, entry: Mapping[str, float]) -> Row:
+def _epoch_row(method: str, entry: Mapping[str, float], metric: str) -> Row:
     losses = [_cell(figures.metric_value("loss", entry[key]), entry[key]) for key in ("train_loss", "validation_loss")]
-    accuracy = entry["accuracy"]
-    last = _cell(figures.metric_value("accuracy", accuracy), accuracy)
+    last = _cell(figures.metric_value(metric, entry[metric]), entry[metric])
     return Row(cells=(Cell(text=method), _cell(f"{entry['epoch']:g}", entry["epoch"]), *losses, last))
 
 

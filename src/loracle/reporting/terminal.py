@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _GAP = 3  # between two columns
-_SECOND = {"macro_f1": "macro-F1, %", "accuracy": "accuracy, %"}
+_SECOND = {"macro_f1": "macro-F1, %", "micro_f1": "micro-F1, %", "accuracy": "accuracy, %"}
 _FIRST_TO_GO = ("disk", "memory", "adapter + head", *_SECOND.values(), "per 1,000 texts")
 
 
@@ -43,10 +43,10 @@ def _columns(comparison: Comparison) -> dict[str, list[str]]:
     """Return the texts of every column by its title; the metric that decides has its interval."""
     summaries = selection.finished(comparison)
     metric = selection.deciding_metric(comparison)
-    other = "accuracy" if metric == "macro_f1" else "macro_f1"
+    other = selection.epoch_metric(comparison) if metric == "macro_f1" else "macro_f1"
     return {
         "method": [figures.shorten_middle(s.method, 40) for s in summaries],
-        f"{figures.metric_label(metric)}, % (95 %)": [
+        f"{selection.metric_name(comparison, metric)}, % (95 %)": [
             figures.metric_interval(metric, s.metrics.get(metric)) for s in summaries
         ],
         _SECOND[other]: [figures.metric_interval(other, s.metrics.get(other)).partition(" ")[0] for s in summaries],

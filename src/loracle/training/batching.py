@@ -25,7 +25,7 @@ class Tokens:
     flat: np.ndarray  # int32
     starts: np.ndarray  # int64 (texts + 1,)
     pad: int
-    labels: np.ndarray | None = None  # int64 (texts,)
+    labels: np.ndarray | None = None  # int64 (texts,), or 0 and 1, uint8 (texts, classes), where several may hold
 
     def __len__(self) -> int:
         return len(self.starts) - 1

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from loracle.errors import ConfigError, unknown
 
 PRECISIONS = ("auto", "fp32", "bf16")
-METRICS = ("accuracy", "macro_f1")
+METRICS = ("auto", "accuracy", "micro_f1", "macro_f1")
+LOSSES = ("cross-entropy", "focal")
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,17 @@ class Budget:
     """Recompute activations in the backward pass: less memory, about half as much time again."""
     precision: str = "auto"
     """auto (bf16 where the hardware has it), fp32 or bf16."""
-    metric: str = "accuracy"
-    """accuracy or macro_f1: what choices on validation, and the verdict, go by."""
+    metric: str = "auto"
+    """auto (accuracy; with several labels a text micro_f1), accuracy, micro_f1 or macro_f1: what choices on validation,
+    and the verdict, go by."""
+    loss: str = "cross-entropy"
+    """cross-entropy, or focal: what is already sure counts less (Lin et al. 2017)."""
+    focal_gamma: float = 2.0
+    """How much less: the power of the focal loss."""
+    class_weights: str = "none"
+    """none, or balanced: a rare class counts as much as a common one, for tfidf and probe too."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes."""
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("max_length", 4), ("patience", 1)):
@@ -51,6 +62,13 @@ class Budget:
             raise unknown("precision", self.precision, PRECISIONS)
         if self.metric not in METRICS:
             raise unknown("metric", self.metric, METRICS)
+        if self.loss not in LOSSES:
+            raise unknown("loss", self.loss, LOSSES)
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise unknown("class_weights", self.class_weights, CLASS_WEIGHTS)
+        _require(0 <= self.focal_gamma < math.inf, "focal_gamma", self.focal_gamma, "a finite number, 0 or more")
+        smoothing = self.label_smoothing
+        _require(0 <= smoothing < 1, "label_smoothing", smoothing, "a share, at least 0 and below 1")
 
 
 def _require(holds: bool, name: str, given: object, allowed: str) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from loracle.errors import TrainingError
-from loracle.evaluation.metrics import measure, preference
+from loracle.evaluation.metrics import choose_thresholds, choosing_metrics, measure, preference
 from loracle.lora.injection import learning_rate_ratios, lora_layers
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
 from loracle.training.budget import Budget
+from loracle.training.losses import Loss, build_loss
 from loracle.training.precision import ComputePath
 from loracle.training.recomputation import recomputing
 
@@ -27,11 +27,15 @@ SCORING_BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """What one epoch brought: the mean training loss, and the metrics on the validation split after it."""
+    """What one epoch brought: the mean training loss, and the metrics on the validation split after it.
+
+    `thresholds` are each label's, chosen on that split, where a text may have several labels.
+    """
 
     epoch: int
     train_loss: float
     metrics: Mapping[str, float]
+    thresholds: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,7 @@ class History:
                 "epoch": epoch.epoch,
                 "train_loss": epoch.train_loss,
                 "validation_loss": epoch.metrics["log_loss"],
-                "accuracy": epoch.metrics["accuracy"],
-                "macro_f1": epoch.metrics["macro_f1"],
+                **choosing_metrics(epoch.metrics),
                 "best": epoch is self.best,
             }
             for epoch in self.epochs
@@ -70,13 +73,16 @@ def fit(
     """Train the parameters that require a gradient; leave the weights of the best validation epoch in the network.
 
     AdamW (Loshchilov & Hutter, 2019), linear warm-up and decay, clipping by norm, batches of similar length in an
-    order that depends on the seed alone. Ends early after `budget.patience` epochs without a better validation
-    score. Raises TrainingError where the loss is no longer a finite number.
+    order that depends on the seed alone; the loss is the budget's, its class weights those of `train`. Ends early
+    after `budget.patience` epochs without a better validation score. Raises TrainingError where the loss is no longer
+    a finite number.
     """
     generator = np.random.default_rng(seed)
     steps = budget.epochs * -(-len(train) // budget.batch_size)
     network.to(path.device)
     optimizer = _optimizer(network, learning_rate, budget)
+    assert train.labels is not None
+    loss = build_loss(budget, train.labels)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, linear_schedule(steps, budget.warmup))
     epochs: list[Epoch] = []
     best, weights = None, {}
@@ -84,7 +90,7 @@ def fit(
         batches = shuffled_batches(train.lengths, budget.batch_size, generator)
         set_training_mode(network, base_dropout=budget.base_dropout)
         with recomputing(network) if budget.gradient_checkpointing else nullcontext():
-            losses = _train_epoch(network, train, batches, optimizer, schedule, budget.clip, path, on_step)
+            losses = _train_epoch(network, train, batches, loss, optimizer, schedule, budget.clip, path, on_step)
         epoch = _validate(network, validation, number, float(np.mean(losses)), path, on_step)
         epochs.append(epoch)
         if best is None or preference(epoch.metrics, budget.metric) > preference(best.metrics, budget.metric):
@@ -97,8 +103,18 @@ def fit(
     return History(tuple(epochs), best)
 
 
-def predict_proba(network: nn.Module, tokens: Tokens, path: ComputePath, on_step: OnStep | None = None) -> np.ndarray:
-    """Return class probabilities, float32 (texts, classes), in the order of the texts."""
+def predict_proba(
+    network: nn.Module,
+    tokens: Tokens,
+    path: ComputePath,
+    on_step: OnStep | None = None,
+    *,
+    multi_label: bool = False,
+) -> np.ndarray:
+    """Return class probabilities, float32 (texts, classes), in the order of the texts.
+
+    They sum to 1, unless a text may have several labels: then each is a probability of its own.
+    """
 
     @torch.inference_mode()
     def compute(ids: Tensor, mask: Tensor) -> Tensor:
@@ -106,7 +122,7 @@ def predict_proba(network: nn.Module, tokens: Tokens, path: ComputePath, on_step
             logits = network(input_ids=ids, attention_mask=mask).logits
         if on_step:
             on_step(len(ids), None)
-        probabilities: Tensor = logits.float().softmax(dim=-1)
+        probabilities: Tensor = logits.float().sigmoid() if multi_label else logits.float().softmax(dim=-1)
         return probabilities
 
     network.to(path.device).eval()
@@ -141,6 +157,7 @@ def _train_epoch(
     network: nn.Module,
     train: Tokens,
     batches: Iterator[np.ndarray],
+    loss_of: Loss,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     clip: float,
@@ -155,7 +172,7 @@ def _train_epoch(
         labels = torch.from_numpy(train.labels[rows]).to(path.device)
         with path.autocast():
             logits = network(input_ids=ids, attention_mask=mask).logits
-        loss = F.cross_entropy(logits.float(), labels)
+        loss = loss_of(logits.float(), labels)
         losses.append(loss.item())
         if not np.isfinite(losses[-1]):
             raise TrainingError(f"the loss became {losses[-1]} at step {len(losses)}; try a lower learning rate")
@@ -178,10 +195,13 @@ def _validate(
     on_step: OnStep | None,
 ) -> Epoch:
     assert validation.labels is not None
-    probabilities = predict_proba(network, validation, path, on_step)
+    labels = validation.labels
+    probabilities = predict_proba(network, validation, path, on_step, multi_label=labels.ndim == 2)
     if not np.isfinite(probabilities).all():
         raise TrainingError(f"the network's output is not finite after epoch {number}; try a lower learning rate")
-    return Epoch(epoch=number, train_loss=train_loss, metrics=measure(validation.labels, probabilities))
+    thresholds = choose_thresholds(labels, probabilities)
+    metrics = measure(labels, probabilities, thresholds)
+    return Epoch(epoch=number, train_loss=train_loss, metrics=metrics, thresholds=thresholds)
 
 
 def _optimizer(network: nn.Module, learning_rate: float, budget: Budget) -> torch.optim.Optimizer:

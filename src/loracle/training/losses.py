@@ -1,0 +1,80 @@
+"""What training makes small: one place for every gradient method.
+
+For one label a text it is cross-entropy over the softmax, for several binary cross-entropy over a sigmoid a label. Both
+may be focal, weighted by class, and smoothed, as the budget says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from loracle.training.budget import Budget
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Called with logits (texts, classes), float32, and labels as `Tokens` holds them; returns one number."""
+
+_LEAST = 1e-7  # of a probability under a power, whose slope at 0 may be infinite
+
+
+def build_loss(budget: Budget, labels: np.ndarray) -> Loss:
+    """Return the loss for a training split: `labels` int64 (texts,), or 0 and 1 (texts, classes).
+
+    One label a text: with q the smoothed target, 1 - s of it on the label and s spread over all classes (Szegedy et
+    al. 2016), and w the class weights, the loss of a text is - sum over classes of w q (1 - p)^gamma log p, with gamma
+    0 unless it is focal (Lin et al. 2017); texts are averaged with the weights of their labels, as torch's
+    cross_entropy does. Several labels: the same for the two sides of each label, with s / 2 on the wrong one, and a
+    plain mean over all cells, as torch's binary_cross_entropy_with_logits does.
+    """
+    gamma = budget.focal_gamma if budget.loss == "focal" else 0.0
+    smoothing = budget.label_smoothing
+    weights = torch.from_numpy(balanced_weights(labels)) if budget.class_weights == "balanced" else None
+    if labels.ndim == 2:
+        return lambda logits, targets: _binary(logits, targets, weights, gamma, smoothing)
+    return lambda logits, targets: _cross_entropy(logits, targets, weights, gamma, smoothing)
+
+
+def balanced_weights(labels: np.ndarray) -> np.ndarray:
+    """Return texts / (classes x texts of the class), float32 (classes,), as scikit-learn's "balanced" does.
+
+    Of several labels a text (2, classes): the weight of lacking each label, and of having it, over two classes. What
+    no text has weighs 1.
+    """
+    if labels.ndim == 2:
+        having = labels.sum(axis=0, dtype=np.float64)
+        counts, classes = np.stack([len(labels) - having, having]), 2
+    else:
+        counts = np.bincount(labels).astype(np.float64)
+        classes = len(counts)
+    weights = np.where(counts > 0, len(labels) / (classes * np.maximum(counts, 1)), 1.0)
+    return weights.astype(np.float32)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, gamma: float, smoothing: float) -> Tensor:
+    weights = None if weights is None else weights.to(logits.device)
+    if gamma == 0:
+        return F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
+    logs = F.log_softmax(logits, dim=-1)
+    classes = logits.shape[-1]
+    targets = F.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    if weights is not None:
+        targets = targets * weights
+    losses = -(targets * (1 - logs.exp()).clamp_min(_LEAST) ** gamma * logs).sum(dim=-1)
+    return losses.mean() if weights is None else losses.sum() / weights[labels].sum()
+
+
+def _binary(logits: Tensor, labels: Tensor, weights: Tensor | None, gamma: float, smoothing: float) -> Tensor:
+    labels = labels.to(logits.dtype)
+    having = labels * (1 - smoothing) + smoothing / 2
+    lacking = 1 - having
+    if weights is not None:
+        weights = weights.to(logits.device)
+        having, lacking = having * weights[1], lacking * weights[0]
+    log_has, log_lacks = F.logsigmoid(logits), F.logsigmoid(-logits)
+    if gamma:
+        having, lacking = having * (gamma * log_lacks).exp(), lacking * (gamma * log_has).exp()
+    return -(having * log_has + lacking * log_lacks).mean()

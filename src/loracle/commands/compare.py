@@ -26,6 +26,7 @@ def compare(
     *,
     methods: tuple[str, ...] = ("majority", "tfidf", "probe", "lora", "full"),
     model: str = "minilm",
+    base_precision: str = "full",
     out: Path | None = None,
     config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
     plan: Decision = PLAN,
@@ -46,6 +47,8 @@ def compare(
         scratch, probe, head, bitfit, lora, partial, full, llm, llm-few. One may carry options: lora:rank=16:alpha=32.
     model
         Base model: minilm, a local folder, or a Hub name.
+    base_precision
+        How the methods lora, head and probe hold their frozen base: full, int8 or nf4 (extra quantised).
     out
         Folder of the run; the same folder again continues it. Default: runs/NAME-OF-DATA.
     config
@@ -60,7 +63,7 @@ def compare(
     console, chosen = open_console(), find_methods(methods)
     task = read_task(data, flags, console, preparation)
     folder = out or api.default_folder(task)
-    options: dict[str, Any] = {"model": model, **vars(parts)}
+    options: dict[str, Any] = {"model": model, "base_precision": base_precision, **vars(parts)}
     setup = Setup(**options)
     check_run(task, chosen, setup, plan, folder)
     printing.announce(task, chosen, setup, plan, folder, console)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loracle.errors import ConfigError
 from loracle.files import load_json, save_json
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from loracle.models.loading import Base
     from loracle.training.fitting import OnStep
     from loracle.training.precision import ComputePath
+
+BASE_PRECISION = "base_precision"
 
 _FILE = "finetune.json"
 
@@ -38,6 +40,7 @@ class NetworkScorer:
     max_length: int
     path: ComputePath
     save_weights: SaveWeights
+    base_precision: str = "full"
 
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
         """Return class probabilities, float32 (texts, classes)."""
@@ -57,6 +60,7 @@ class NetworkScorer:
                 "model": self.base.name,
                 "max_length": self.max_length,
                 "precision": self.path.precision,
+                "base_precision": self.base_precision,
                 "label_names": self.label_names,
             },
         )
@@ -72,14 +76,19 @@ def finetuning(
     *,
     options: tuple[str, ...] = (),
 ) -> Method:
-    """Return the method that loads the base model, prepares it, and trains what `prepare` left trainable."""
+    """Return the method that loads the base model, prepares it, and trains what `prepare` left trainable.
+
+    With `base_precision` among its options what is frozen is held in it.
+    """
 
     def build(task: Task, setup: Setup, path: ComputePath) -> Base:
         from loracle.models.loading import check_max_length, load_base
+        from loracle.models.quantising import quantise
 
         base = load_base(setup.model, task.label_names, attention=path.attention)
         check_max_length(base.tokenizer, base.config, setup.budget.max_length)
         prepare(base, setup)
+        quantise(base.network, _base_precision(setup, options), keep=base.head)
         return base
 
     return training(name, summary, learning_rates, build, save_weights, load_weights, options=options)
@@ -109,16 +118,20 @@ def training(
         on_step: OnStep | None = None,
     ) -> Fitted:
         rate = learning_rates[0] if learning_rate is None else learning_rate
-        return _fit(name, build, save_weights, task, setup, seed, rate, on_step)
+        base_precision = _base_precision(setup, options)
+        return _fit(name, build, save_weights, task, setup, seed, rate, on_step, base_precision)
 
     def load(folder: Path) -> NetworkScorer:
+        from loracle.models.quantising import quantise
         from loracle.training.precision import choose_path_like
 
-        saved = load_json(folder / _FILE, keys=("model", "max_length", "precision", "label_names"))
+        saved = read_saved(folder)
         path, labels = choose_path_like(saved["precision"]), tuple(saved["label_names"])
         base = load_weights(folder, saved["model"], labels, path.attention)
+        base_precision = saved.get("base_precision", "full")
+        quantise(base.network, base_precision, keep=base.head)
         base.network.to(path.device).eval()
-        return NetworkScorer(base, labels, saved["max_length"], path, save_weights)
+        return NetworkScorer(base, labels, saved["max_length"], path, save_weights, base_precision)
 
     return Method(
         name=name,
@@ -128,7 +141,26 @@ def training(
         load=load,
         cuts_texts=True,
         options=options,
+        check=check_base if BASE_PRECISION in options else None,
     )
+
+
+def read_saved(folder: Path) -> dict[str, Any]:
+    """Return what `NetworkScorer.save` noted beside the weights; raises FileError where it is missing or broken."""
+    return dict(load_json(folder / _FILE, keys=("model", "max_length", "precision", "label_names")))
+
+
+def check_base(task: Task, setup: Setup) -> None:  # noqa: ARG001
+    """Raise ConfigError where the base cannot be held as the setup asks, since a library is missing."""
+    from loracle.models.quantising import check_library
+
+    if setup.base_precision != "full":
+        check_library()
+
+
+def _base_precision(setup: Setup, options: Sequence[str]) -> str:
+    """Return how a method with these options holds the base: as the setup says, or whole where it does not ask."""
+    return setup.base_precision if BASE_PRECISION in options else "full"
 
 
 def _fit(
@@ -140,6 +172,7 @@ def _fit(
     seed: int,
     learning_rate: float,
     on_step: OnStep | None,
+    base_precision: str,
 ) -> Fitted:
     import torch
 
@@ -168,6 +201,6 @@ def _fit(
         path=path,
         on_step=on_step,
     )
-    scorer = NetworkScorer(base, task.label_names, budget.max_length, path, save_weights)
+    scorer = NetworkScorer(base, task.label_names, budget.max_length, path, save_weights, base_precision)
     classifier = Classifier(method=name, label_names=task.label_names, scorer=scorer, counts=counts)
     return Fitted(classifier=classifier, validation_metrics=history.best.metrics, history=history)

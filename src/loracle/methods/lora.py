@@ -7,7 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loracle.methods.finetune import finetuning
+from loracle.errors import ModelError
+from loracle.methods.finetune import BASE_PRECISION, finetuning, read_saved
+from loracle.methods.method import read_manifest
+from loracle.methods.naming import plain_name
 
 if TYPE_CHECKING:
     from loracle.methods.method import Setup
@@ -21,6 +24,24 @@ def prepare_lora(base: Base, setup: Setup) -> None:
 
     targets = resolve_targets(setup.lora.targets, base.config.model_type)
     inject(base.network, replace(setup.lora, targets=targets), head=base.head)
+
+
+def load_merged(folder: str | Path) -> Base:
+    """Load the LoRA classifier saved in `folder` with its update merged into the base's full-precision weights.
+
+    However the base was held in training, it is loaded again in float32 first. The network is a plain one, which
+    `network.save_pretrained` writes. Raises ModelError or FileError where the folder holds no LoRA classifier.
+    """
+    from loracle.lora.injection import merge
+
+    manifest = read_manifest(Path(folder))
+    if plain_name(manifest["method"]) != LORA.name:
+        raise ModelError(f"{folder} holds a classifier of {manifest['method']}; only that of lora can be merged")
+    saved = read_saved(Path(folder))
+    base = _load(Path(folder), saved["model"], saved["label_names"], "sdpa")
+    merge(base.network)
+    base.network.eval()
+    return base
 
 
 def _save(base: Base, folder: Path) -> None:
@@ -46,5 +67,5 @@ LORA = finetuning(
     prepare_lora,
     _save,
     _load,
-    options=("rank", "alpha", "dropout", "targets"),
+    options=("rank", "alpha", "dropout", "targets", BASE_PRECISION),
 )

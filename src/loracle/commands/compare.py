@@ -69,7 +69,7 @@ def compare(
     printing.announce(task, chosen, setup, plan, folder, console)
     try:
         with ProgressLines(console) as watch:
-            names = [method.name for method in chosen]
+            names = [method.stored_name or method.name for method in chosen]
             comparison = api.compare(task, methods=names, **asdict(plan), **options, out=folder, watch=watch)
     except KeyboardInterrupt:
         console.print(f"\nStopped. What is finished is kept in {folder}; the same command continues it.", style="bold")

@@ -44,7 +44,7 @@ def resolve_configuration(task: Task, methods: Sequence[Method], setup: Setup, p
     """Return every option of a run as one flat mapping, spelled as the flags and the keys of a TOML file are."""
     return {
         **task.options,
-        "methods": [method.name for method in methods],
+        "methods": [method.stored_name or method.name for method in methods],
         **setup.options(),
         **asdict(plan),
     }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from loracle.data.task import Task
+    from loracle.models.counting import Counts
     from loracle.models.loading import Base
     from loracle.training.fitting import OnStep
     from loracle.training.precision import ComputePath
@@ -28,6 +29,7 @@ _FILE = "finetune.json"
 Prepare = Callable[["Base", Setup], None]
 Build = Callable[["Task", Setup, "ComputePath"], "Base"]
 SaveWeights = Callable[["Base", Path], None]
+Count = Callable[["Base"], "Counts"]
 LoadWeights = Callable[[Path, str, Sequence[str], str], "Base"]
 
 
@@ -103,8 +105,9 @@ def training(
     load_weights: LoadWeights,
     *,
     options: tuple[str, ...] = (),
+    count: Count | None = None,
 ) -> Method:
-    """Return the method that trains the network that `build` makes.
+    """Return the method that trains the network that `build` makes; `count` tells its parameters apart.
 
     `load_weights(folder, model, label_names, attention)` returns it with the weights that `save_weights` wrote.
     """
@@ -119,30 +122,32 @@ def training(
     ) -> Fitted:
         rate = learning_rates[0] if learning_rate is None else learning_rate
         base_precision = _base_precision(setup, options)
-        return _fit(name, build, save_weights, task, setup, seed, rate, on_step, base_precision)
-
-    def load(folder: Path) -> NetworkScorer:
-        from loracle.models.quantising import quantise
-        from loracle.training.precision import choose_path_like
-
-        saved = read_saved(folder)
-        path, labels = choose_path_like(saved["precision"]), tuple(saved["label_names"])
-        base = load_weights(folder, saved["model"], labels, path.attention)
-        base_precision = saved.get("base_precision", "full")
-        quantise(base.network, base_precision, keep=base.head)
-        base.network.to(path.device).eval()
-        return NetworkScorer(base, labels, saved["max_length"], path, save_weights, base_precision)
+        return _fit(name, build, save_weights, task, setup, seed, rate, on_step, base_precision, count or _count)
 
     return Method(
         name=name,
         summary=summary,
         learning_rates=learning_rates,
         fit=fit,
-        load=load,
+        load=lambda folder: load_scorer(folder, save_weights, load_weights),
         cuts_texts=True,
         options=options,
         check=check_base if BASE_PRECISION in options else None,
     )
+
+
+def load_scorer(folder: Path, save_weights: SaveWeights, load_weights: LoadWeights) -> NetworkScorer:
+    """Load what `NetworkScorer.save` wrote, the base held as it was; raises FileError or ModelError."""
+    from loracle.models.quantising import quantise
+    from loracle.training.precision import choose_path_like
+
+    saved = read_saved(folder)
+    path, labels = choose_path_like(saved["precision"]), tuple(saved["label_names"])
+    base = load_weights(folder, saved["model"], labels, path.attention)
+    base_precision = saved.get(BASE_PRECISION, "full")
+    quantise(base.network, base_precision, keep=base.head)
+    base.network.to(path.device).eval()
+    return NetworkScorer(base, labels, saved["max_length"], path, save_weights, base_precision)
 
 
 def read_saved(folder: Path) -> dict[str, Any]:
@@ -173,10 +178,10 @@ def _fit(
     learning_rate: float,
     on_step: OnStep | None,
     base_precision: str,
+    count: Count,
 ) -> Fitted:
     import torch
 
-    from loracle.models.counting import count_parameters
     from loracle.training import fitting
     from loracle.training.batching import tokenise
     from loracle.training.precision import choose_path
@@ -186,7 +191,7 @@ def _fit(
     budget, path = setup.budget, choose_path(setup.budget.precision)
     torch.manual_seed(seed)  # before the head, the adapter or the whole network is initialised
     base = build(task, setup, path)
-    counts = count_parameters(base.network, base.head)
+    counts = count(base)
     train, validation = (
         tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels)
         for split in (task.train, task.validation)
@@ -204,3 +209,9 @@ def _fit(
     scorer = NetworkScorer(base, task.label_names, budget.max_length, path, save_weights, base_precision)
     classifier = Classifier(method=name, label_names=task.label_names, scorer=scorer, counts=counts)
     return Fitted(classifier=classifier, validation_metrics=history.best.metrics, history=history)
+
+
+def _count(base: Base) -> Counts:
+    from loracle.models.counting import count_parameters
+
+    return count_parameters(base.network, base.head)

@@ -174,7 +174,8 @@ class Method:
     """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient;
     `cuts_texts` says whether only the first `max_length` tokens of a text are read; `options` names those of the setup
     that it alone reads; `remote` whether another machine
-    answers, which may cost money. `check` raises where the method cannot work, before anything is spent.
+    answers, which may cost money. `check` raises where the method cannot work, before anything is spent. `stored_name`
+    is what a stored configuration calls it, where that is more than its name.
 
     A method without learning rates has one seed: it is deterministic here, or each further seed would be paid for.
     """
@@ -188,6 +189,7 @@ class Method:
     options: tuple[str, ...] = ()
     remote: bool = False
     check: Check | None = None
+    stored_name: str = ""
 
     @property
     def by_gradient(self) -> bool:

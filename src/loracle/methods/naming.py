@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from loracle.methods.method import Check, Fit, Fitted, Method, Setup
     from loracle.training.fitting import OnStep
 
+PEFT = "peft"  # the one method whose second part is a name too: peft:ia3
+
 _SEPARATOR = ":"
 _RATE = "learning_rate"
 _VALUE = re.compile(r"[\w.+-]+")  # a name is part of the names of files
@@ -32,10 +34,15 @@ _DEFAULTS: Mapping[str, Any] = {**_LORA, **_NETWORKS, _PRECISION: "full", _RATE:
 def plain_name(name: str) -> str:
     """Return a method's name without its options.
 
-    >>> plain_name("lora:rank=16"), plain_name("tfidf")
-    ('lora', 'tfidf')
+    >>> plain_name("lora:rank=16"), plain_name("tfidf"), plain_name("peft:ia3:learning_rate=1e-2")
+    ('lora', 'tfidf', 'peft:ia3')
     """
-    return name.partition(_SEPARATOR)[0].strip()
+    return _split(name)[0]
+
+
+def is_peft(name: str) -> bool:
+    """Say whether a name is that of a method which PEFT trains: `peft:ia3.json`, or `peft:ia3` in a table."""
+    return name.partition(_SEPARATOR)[0].strip() == PEFT
 
 
 def read_options(name: str, allowed: Collection[str] = _DEFAULTS) -> dict[str, Any]:
@@ -45,7 +52,7 @@ def read_options(name: str, allowed: Collection[str] = _DEFAULTS) -> dict[str, A
     {'rank': 16, 'learning_rate': 0.0002}
     """
     options: dict[str, Any] = {}
-    for part in name.split(_SEPARATOR)[1:]:
+    for part in _split(name)[1]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not _VALUE.fullmatch(value):
             raise ConfigError(f"method {name!r}: {part!r} is no option; write lora:rank=16:alpha=32")
@@ -118,6 +125,13 @@ class _Changed:
         lora, networks = replace(setup.lora, **self.lora), replace(setup.networks, **self.networks)
         precision = self.base_precision or setup.base_precision
         return replace(setup, lora=lora, networks=networks, base_precision=precision)
+
+
+def _split(name: str) -> tuple[str, list[str]]:
+    """Return a method's name and the options that follow it, as they are written."""
+    parts = name.split(_SEPARATOR)
+    own = 2 if is_peft(name) else 1
+    return _SEPARATOR.join(parts[:own]).strip(), parts[own:]
 
 
 def _parse_value(name: str, key: str, value: str) -> Any:

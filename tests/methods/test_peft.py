@@ -21,6 +21,7 @@ from loracle.errors import ConfigError, ModelError, RunError
 from loracle.methods.method import Classifier, Setup
 from loracle.methods.peft import SUPPORTED
 from loracle.methods.registry import find_methods, load_classifier
+from loracle.models.loading import load_encoder
 from loracle.models.quantising import quantised_layers
 from loracle.training.budget import Budget
 from loracle.training.fitting import set_training_mode
@@ -29,7 +30,7 @@ TEXTS = ["late parcel never answered", "", "lovely fast friendly shop", "late " 
 HEAD = 2 * 32 + 2
 QUERY_VALUE: dict[str, Any] = {"target_modules": ["query", "value"]}
 CONFIGS: dict[str, dict[str, Any]] = {
-    "ADALORA": {**QUERY_VALUE, "init_r": 6, "target_r": 2, "tinit": 10, "tfinal": 20},
+    "ADALORA": {**QUERY_VALUE, "init_r": 6, "target_r": 2, "tinit": 4, "tfinal": 6},
     "BOFT": {**QUERY_VALUE, "boft_block_size": 4},
     "C3A": {**QUERY_VALUE, "block_size": 16},
     "DELORA": {**QUERY_VALUE, "r": 4},
@@ -64,7 +65,7 @@ def task(tiny_file: Path) -> Task:
 
 @pytest.fixture(scope="module")
 def setup(tiny_base: Path) -> Setup:
-    return Setup(model=str(tiny_base), budget=Budget(epochs=2, batch_size=8, max_length=32, precision="fp32"))
+    return Setup(model=str(tiny_base), budget=Budget(epochs=1, batch_size=8, max_length=32, precision="fp32"))
 
 
 @pytest.fixture
@@ -110,18 +111,18 @@ def test_method_trains_what_it_adds_and_is_loaded_to_the_bit(
     files = {path.name for path in (tmp_path / "saved").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors"} <= files
     assert not any(name.endswith((".bin", ".pt", ".md")) for name in files)
+    assert _decides(last)
 
 
-@pytest.mark.parametrize("kind", SUPPORTED)
-def test_adapter_and_not_the_head_alone_decides(task: Task, setup: Setup, config: WriteConfig, kind: str) -> None:
-    classifier = fit(f"peft:{config(kind)}", task, setup)
+def _decides(classifier: Classifier) -> bool:
+    """Say whether the adapter, and not the head alone, has a say in what is predicted; it is spoilt afterwards."""
     before = classifier.predict_proba(TEXTS)
     torch.manual_seed(0)
     with torch.no_grad():
         for name, item in weights(classifier).items():
             if not name.startswith(classifier.scorer.base.head):
                 item.add_(torch.randn_like(item))
-    assert not np.allclose(classifier.predict_proba(TEXTS), before, atol=1e-6)
+    return not np.allclose(classifier.predict_proba(TEXTS), before, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["ADALORA", "LOHA", "LORA"])
@@ -139,15 +140,15 @@ def test_counts_of_the_base_are_those_of_lora(task: Task, setup: Setup, config: 
     assert ours == theirs
 
 
-@pytest.mark.parametrize("kind", ["IA3", "LORA", "BOFT", "PREFIX_TUNING"])
+@pytest.mark.parametrize("kind", SUPPORTED)
 def test_method_works_on_a_quantised_base(
     task: Task, setup: Setup, config: WriteConfig, tmp_path: Path, kind: str
 ) -> None:
-    path = config(kind)
-    whole, held = (fit(f"peft:{path}{options}", task, setup) for options in ("", ":base_precision=int8"))
+    held = fit(f"peft:{config(kind)}:base_precision=int8", task, setup)
     assert len(list(quantised_layers(held.scorer.base.network))) == 2 * 6 + 1
-    assert held.counts.base == whole.counts.base
-    assert held.counts.base_bytes < whole.counts.base_bytes
+    whole = sum(item.numel() for item in load_encoder(setup.model).parameters())
+    assert held.counts.base == whole
+    assert held.counts.base_bytes < 4 * whole
     held.save(tmp_path / "saved")
     loaded = load_classifier(tmp_path / "saved")
     assert np.array_equal(loaded.predict_proba(TEXTS), held.predict_proba(TEXTS))
@@ -166,7 +167,7 @@ def test_dropout_is_on_in_the_adapter_alone(task: Task, setup: Setup, config: Wr
 def test_adalora_prunes_ranks_within_the_steps_of_the_budget(task: Task, setup: Setup, config: WriteConfig) -> None:
     classifier = fit(f"peft:{config('ADALORA')}", task, setup)
     network = classifier.scorer.base.network
-    assert network.steps == network.adapter_config.total_step == 2 * -(-len(task.train) // 8)
+    assert network.steps == network.adapter_config.total_step == -(-len(task.train) // 8)
     ranks = [int((item != 0).sum()) for name, item in network.named_parameters() if ".lora_E." in name]
     assert sum(ranks) == 4 * 2  # target_r of each layer, on the whole; six of each at the start
 

@@ -70,6 +70,15 @@ def test_layer_computes_in_bf16_under_autocast_as_a_plain_one(precision: str) ->
     assert distance(y, plain) < LARGEST_ERROR[precision] + 0.01
 
 
+def test_what_a_layer_returns_may_be_added_to_in_place() -> None:
+    layer, x = QuantisedLinear(frozen(), "int8"), torch.randn(2, 5, 64, requires_grad=True)
+    y = layer(x)
+    y += 2 * x.sum(-1, keepdim=True)
+    y.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad[0, 0], layer.weight.sum(0) + 2 * 96)
+
+
 def test_training_and_scoring_compute_the_same() -> None:
     layer, x = QuantisedLinear(frozen(), "int8"), torch.randn(5, 64)
     assert torch.equal(layer.train()(x), layer.eval()(x))

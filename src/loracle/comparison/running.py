@@ -23,6 +23,7 @@ from loracle.errors import LoracleError
 from loracle.evaluation.metrics import measure, preference
 from loracle.files import folder_bytes, write_text
 from loracle.methods.method import RemoteScorer
+from loracle.methods.naming import base_precision_of
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
@@ -66,7 +67,7 @@ def run(
     """
     watch = watch or Silence()
     setup = _resolve_precision(setup)
-    import_libraries()
+    import_libraries(quantised=any(base_precision_of(method, setup) not in (None, "full") for method in methods))
     place = RunFolder(folder)
     place.open(resolve_configuration(task, methods, setup, plan), _hashes(task))
     ledger = write_ledger(task, methods, setup, asdict(plan)) | {"splits": _hashes(task), "started": _now()}

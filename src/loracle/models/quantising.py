@@ -50,8 +50,11 @@ class QuantisedLinear(nn.Module):
         """Return x W^T + bias, in the precision of x, or that of autocast."""
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-        product: Tensor = _Product.apply(x.to(dtype), self)  # type: ignore[no-untyped-call]
-        return product
+        rows = x.to(dtype).reshape(
+            -1, self.in_features
+        )  # of more dimensions it would return a view, not to be added to
+        product: Tensor = _Product.apply(rows, self)  # type: ignore[no-untyped-call]
+        return product.view(*x.shape[:-1], self.out_features)
 
     @property
     def weight(self) -> Tensor:
@@ -72,7 +75,7 @@ class QuantisedLinear(nn.Module):
         """Return the weight that the codes mean, (out_features, in_features), in a precision."""
         if self.precision == _INT8:
             return self.codes.to(dtype) * (self.scales / 127).to(dtype).unsqueeze(1)
-        functions, shape = _functions(), torch.Size((self.out_features, self.in_features))
+        functions, shape = import_library(), torch.Size((self.out_features, self.in_features))
         state = functions.QuantState(self.scales, shape, blocksize=_BLOCK, quant_type=_NF4, dtype=dtype)
         decoded: Tensor = functions.dequantize_4bit(self.codes, state)
         return decoded
@@ -125,8 +128,28 @@ def check_library() -> None:
         raise ConfigError("a base in int8 or nf4 needs bitsandbytes; `pip install 'loracle[quantised]'` brings it")
 
 
+@functools.cache
+def import_library() -> Any:
+    """Return bitsandbytes' functions, imported once and quietly: it warns of an optional kernel that is not used here.
+
+    Raises ConfigError where it is not installed.
+    """
+    check_library()
+    logger = logging.getLogger(_LIBRARY)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        from bitsandbytes import functional
+    finally:
+        logger.setLevel(level)
+    return functional
+
+
 class _Product(torch.autograd.Function):
-    """x W^T + bias. The decoded weight is not kept for the backward pass, which would hold the whole base again."""
+    """x W^T + bias for x (rows, in_features).
+
+    The decoded weight is not kept for the backward pass, which would hold the whole base again.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: QuantisedLinear) -> Tensor:
@@ -143,23 +166,10 @@ def _encode(weight: Tensor, precision: str) -> tuple[Tensor, Tensor]:
     """Return codes and scales, computed in float32 on the CPU, so that no device makes other codes."""
     weight = weight.float().cpu().contiguous()
     if precision == _INT8:
-        codes, scales, _ = _functions().int8_vectorwise_quant(weight)
+        codes, scales, _ = import_library().int8_vectorwise_quant(weight)
         return codes, scales
-    codes, state = _functions().quantize_4bit(weight, blocksize=_BLOCK, quant_type=_NF4)
+    codes, state = import_library().quantize_4bit(weight, blocksize=_BLOCK, quant_type=_NF4)
     return codes, state.absmax
-
-
-@functools.cache
-def _functions() -> Any:
-    """Import bitsandbytes, which warns of an optional kernel that is not used here."""
-    logger = logging.getLogger(_LIBRARY)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        from bitsandbytes import functional
-    finally:
-        logger.setLevel(level)
-    return functional
 
 
 def _is_frozen_linear(name: str, module: nn.Module, keep: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -329,3 +330,32 @@ def test_saved_adapter_that_was_changed_is_refused(
         save_file({name: item for name, item in tensors.items() if "classifier" not in name}, file)
     with pytest.raises((ModelError, ConfigError)):
         load_classifier(tmp_path / "saved")
+
+
+@pytest.fixture(scope="module")
+def distilbert(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_files: Path) -> Setup:
+    from transformers import DistilBertConfig, DistilBertModel
+
+    folder = tmp_path_factory.mktemp("distilbert") / "tiny"
+    shutil.copytree(tiny_tokenizer_files, folder)
+    sizes = {"dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 2}
+    DistilBertModel(DistilBertConfig(vocab_size=120, max_position_embeddings=64, **sizes)).save_pretrained(folder)
+    return Setup(model=str(folder), budget=Budget(epochs=1, batch_size=8, max_length=32, precision="fp32"))
+
+
+def test_every_module_of_a_head_is_trained_and_saved(
+    task: Task, distilbert: Setup, config: WriteConfig, tmp_path: Path
+) -> None:
+    path = config("IA3", target_modules=["v_lin", "lin2"], feedforward_modules=["lin2"])
+    classifier = fit(f"peft:{path}", task, distilbert)
+    assert classifier.counts.head == (16 * 16 + 16) + (2 * 16 + 2)  # pre_classifier and classifier
+    classifier.save(tmp_path / "saved")
+    loaded = load_classifier(tmp_path / "saved")
+    assert np.array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
+def test_method_that_an_architecture_has_no_place_for_is_refused(
+    task: Task, distilbert: Setup, config: WriteConfig
+) -> None:
+    with pytest.raises(ConfigError, match="PEFT refuses this PREFIX_TUNING"):
+        fit(f"peft:{config('PREFIX_TUNING')}", task, distilbert)

@@ -45,10 +45,11 @@ def compare(
     methods
         Methods to compare, or all, or all-local (those that ask no other machine): majority, untrained, tfidf, lstm,
         scratch, probe, head, bitfit, lora, partial, full, llm, llm-few. One may carry options: lora:rank=16:alpha=32.
+        peft:ia3.json is what that file configures for PEFT.
     model
         Base model: minilm, a local folder, or a Hub name.
     base_precision
-        How the methods lora, head and probe hold their frozen base: full, int8 or nf4 (extra quantised).
+        How lora, head, probe and methods of PEFT hold their frozen base: full, int8 or nf4 (extra quantised).
     out
         Folder of the run; the same folder again continues it. Default: runs/NAME-OF-DATA.
     config

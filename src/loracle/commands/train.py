@@ -36,11 +36,11 @@ def train(
         Folder to save the classifier in; it must be new or hold one that Loracle saved.
     method
         One of: majority, untrained, tfidf, lstm, scratch, probe, head, bitfit, lora, partial, full, llm, llm-few; it
-        may carry options: lora:rank=16:alpha=32.
+        may carry options: lora:rank=16:alpha=32. peft:ia3.json is what that file configures for PEFT.
     model
         Base model: minilm, a local folder, or a Hub name.
     base_precision
-        How the methods lora, head and probe hold their frozen base: full, int8 or nf4 (extra quantised).
+        How lora, head, probe and methods of PEFT hold their frozen base: full, int8 or nf4 (extra quantised).
     learning_rate
         The one to use; without it several are tried on the validation split.
     seed

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from loracle.lora.injection import inject, lora_state_dict, merge
     from loracle.lora.layer import LoRALinear
     from loracle.lora.peft_format import load_adapter, save_adapter
+    from loracle.methods.lora import load_merged
+    from loracle.models.quantising import quantise
     from loracle.prompting.config import LLMConfig
     from loracle.training.budget import Budget
 
@@ -40,10 +42,12 @@ __all__ = [
     "find_mistakes",
     "inject",
     "load_adapter",
+    "load_merged",
     "load_model",
     "load_task",
     "lora_state_dict",
     "merge",
+    "quantise",
     "save_adapter",
     "save_task",
     "train",
@@ -62,10 +66,12 @@ _HOMES = {
     "find_mistakes": "loracle.comparison.mistakes",
     "inject": "loracle.lora.injection",
     "load_adapter": "loracle.lora.peft_format",
+    "load_merged": "loracle.methods.lora",
     "load_model": "loracle.api",
     "load_task": "loracle.api",
     "lora_state_dict": "loracle.lora.injection",
     "merge": "loracle.lora.injection",
+    "quantise": "loracle.models.quantising",
     "save_adapter": "loracle.lora.peft_format",
     "save_task": "loracle.api",
     "train": "loracle.api",

@@ -53,6 +53,7 @@ def compare(
     *,
     methods: Sequence[str] = DEFAULT_METHODS,
     model: str = "minilm",
+    base_precision: str = "full",
     seeds: int = 3,
     margin: float = 0.01,
     cost_texts: int = 100_000,
@@ -76,7 +77,7 @@ def compare(
     >>> run.verdict.method
     'tfidf'
     """
-    setup = _setup(model, budget, lora, networks, llm)
+    setup = _setup(model, base_precision, budget, lora, networks, llm)
     plan = Plan(seeds=seeds, margin=margin, cost_texts=cost_texts)
     folder = Path(out) if out is not None else default_folder(task)
     comparison = running.run(task, find_methods(methods), setup, plan, folder=folder, watch=watch)
@@ -120,6 +121,7 @@ def train(
     *,
     method: str = "lora",
     model: str = "minilm",
+    base_precision: str = "full",
     learning_rate: float | None = None,
     seed: int = 0,
     budget: Budget | None = None,
@@ -138,7 +140,7 @@ def train(
     ['debt collection']
     """
     chosen = find_method(method)
-    setup = _setup(model, budget, lora, networks, llm)
+    setup = _setup(model, base_precision, budget, lora, networks, llm)
     if not 0 <= seed < _SEEDS:
         raise ConfigError(f"seed is {seed}; allowed: a whole number from 0 to {_SEEDS - 1}")
     if learning_rate is not None and not chosen.by_gradient:
@@ -152,6 +154,7 @@ def train(
 
 def _setup(
     model: str,
+    base_precision: str,
     budget: Budget | None,
     lora: LoRAConfig | None,
     networks: NetworkConfig | None,
@@ -159,6 +162,7 @@ def _setup(
 ) -> Setup:
     return Setup(
         model=model,
+        base_precision=base_precision,
         budget=budget or Budget(),
         lora=lora or LoRAConfig(),
         networks=networks or NetworkConfig(),

@@ -26,6 +26,7 @@ def compare(
     *,
     methods: tuple[str, ...] = ("majority", "tfidf", "probe", "lora", "full"),
     model: str = "minilm",
+    base_precision: str = "full",
     out: Path | None = None,
     config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
     plan: Decision = PLAN,
@@ -45,8 +46,11 @@ def compare(
         Methods to compare: majority, untrained, tfidf, lstm, scratch, probe, head, bitfit, lora, partial, full, llm,
         llm-few; or all of these, or all-local (those that ask no other machine). Variants of LoRA: rslora, lora-plus,
         lora-fa, rank-dropout, dora, pissa, olora, or all-lora. One may carry options: lora:rank=16:alpha=32.
+        peft:ia3.json is what that file configures for PEFT.
     model
         Base model: minilm, a local folder, or a Hub name.
+    base_precision
+        How lora, head, probe and methods of PEFT hold their frozen base: full, int8 or nf4 (extra quantised).
     out
         Folder of the run; the same folder again continues it. Default: runs/NAME-OF-DATA.
     config
@@ -61,13 +65,13 @@ def compare(
     console, chosen = open_console(), find_methods(methods)
     task = read_task(data, flags, console, preparation)
     folder = out or api.default_folder(task)
-    options: dict[str, Any] = {"model": model, **vars(parts)}
+    options: dict[str, Any] = {"model": model, "base_precision": base_precision, **vars(parts)}
     setup = Setup(**options)
     check_run(task, chosen, setup, plan, folder)
     printing.announce(task, chosen, setup, plan, folder, console)
     try:
         with ProgressLines(console) as watch:
-            names = [method.name for method in chosen]
+            names = [method.stored_name or method.name for method in chosen]
             comparison = api.compare(task, methods=names, **asdict(plan), **options, out=folder, watch=watch)
     except KeyboardInterrupt:
         console.print(f"\nStopped. What is finished is kept in {folder}; the same command continues it.", style="bold")

@@ -16,6 +16,7 @@ def train(
     out: Path,
     method: str = "lora",
     model: str = "minilm",
+    base_precision: str = "full",
     learning_rate: float | None = None,
     seed: int = 0,
     config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
@@ -36,9 +37,11 @@ def train(
     method
         One of: majority, untrained, tfidf, lstm, scratch, probe, head, bitfit, lora, partial, full, llm, llm-few, and
         LoRA's variants rslora, lora-plus, lora-fa, rank-dropout, dora, pissa, olora; it may carry options:
-        lora:rank=16:alpha=32.
+        lora:rank=16:alpha=32. peft:ia3.json is what that file configures for PEFT.
     model
         Base model: minilm, a local folder, or a Hub name.
+    base_precision
+        How lora, head, probe and methods of PEFT hold their frozen base: full, int8 or nf4 (extra quantised).
     learning_rate
         The one to use; without it several are tried on the validation split.
     seed
@@ -56,7 +59,8 @@ def train(
     try:
         texts = (1 if learning_rate else parts.budget.learning_rates) * parts.budget.epochs * len(task.train)
         with training_progress(console, method, texts=texts) as on_step:
-            chosen: dict[str, Any] = {"method": method, "model": model, "learning_rate": learning_rate, "seed": seed}
+            base: dict[str, Any] = {"model": model, "base_precision": base_precision}
+            chosen: dict[str, Any] = {"method": method, **base, "learning_rate": learning_rate, "seed": seed}
             found = api.train(task, **chosen, **vars(parts), on_step=on_step)
     except (MemoryError, RuntimeError) as error:  # torch has no class of its own for what does not fit in memory
         return printing.refuse(f"{method} failed: {type(error).__name__}: {error}", code=1)

@@ -10,6 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loracle.methods.naming import base_precision_of
+from loracle.models.networks import BASE_PRECISIONS
+
 if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Method, Setup
@@ -39,6 +42,7 @@ def write_ledger(task: Task, methods: Sequence[Method], setup: Setup, plan: Mapp
         **plan,
         "budget": asdict(setup.budget),
         "model": setup.model,
+        "base precision": setup.base_precision,
         "lora": asdict(setup.lora),
         "path": {"device": path.device, "precision": path.precision, "attention": path.attention},
         "machine": machine(),
@@ -99,6 +103,7 @@ def _differences(task: Task, methods: Sequence[Method], setup: Setup) -> list[st
     given = [method.name for method in methods if len(method.learning_rates) == 1]
     notes = [f"{', '.join(given)}: the learning rate was given, not searched."] if given else []
     notes += _losses(methods, setup)
+    notes += _quantised(methods, setup)
     names = [method.name for method in methods if method.cuts_texts]
     if not names:
         return notes
@@ -121,6 +126,15 @@ def _losses(methods: Sequence[Method], setup: Setup) -> list[str]:
     if budget.class_weights != "none" and unweighted:
         notes.append(f"Class weights: not {', '.join(unweighted)}, which learn nothing that could be weighted.")
     return notes
+
+
+def _quantised(methods: Sequence[Method], setup: Setup) -> list[str]:
+    """Say for which methods the base is held in 8 or 4 bits, where it is for any."""
+    held = {method.name: base_precision_of(method, setup) or "full" for method in methods if method.cuts_texts}
+    whole = [name for name, precision in held.items() if precision == "full"]
+    rest = f"; for {', '.join(whole)} in full precision" if whole else ""
+    names = {precision: [name for name in held if held[name] == precision] for precision in BASE_PRECISIONS[1:]}
+    return [f"The frozen base is held in {name} for {', '.join(names[name])}{rest}." for name in names if names[name]]
 
 
 def _share_cut(task: Task, setup: Setup) -> float:

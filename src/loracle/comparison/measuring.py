@@ -44,10 +44,17 @@ def measured() -> Iterator[Reading]:
         reading.peak_gpu_memory_bytes = max(0, gpu.stop()) if gpu else 0
 
 
-def import_libraries() -> None:
-    """Import what methods import when they are first used, so that no method's figures hold another's imports."""
+def import_libraries(*, quantised: bool = False) -> None:
+    """Import what methods import when they are first used, so that no method's figures hold another's imports.
+
+    `quantised` says whether one of them holds its base in 8 or 4 bits.
+    """
     for name in ("sklearn.feature_extraction.text", "sklearn.linear_model", "torch", "transformers"):
         importlib.import_module(name)
+    if quantised:
+        from loracle.models.quantising import import_library
+
+        import_library()
 
 
 class _ResidentMeter:

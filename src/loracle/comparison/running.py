@@ -23,6 +23,7 @@ from loracle.errors import ConfigError, LoracleError
 from loracle.evaluation.metrics import measure, preference, resolve_metric
 from loracle.files import folder_bytes, write_text
 from loracle.methods.method import RemoteScorer
+from loracle.methods.naming import base_precision_of
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
@@ -44,7 +45,7 @@ def resolve_configuration(task: Task, methods: Sequence[Method], setup: Setup, p
     """Return every option of a run as one flat mapping, spelled as the flags and the keys of a TOML file are."""
     return {
         **task.options,
-        "methods": [method.name for method in methods],
+        "methods": [method.stored_name or method.name for method in methods],
         **setup.options(),
         **asdict(plan),
     }
@@ -66,7 +67,7 @@ def run(
     """
     watch = watch or Silence()
     setup = _resolve(setup, task)
-    import_libraries()
+    import_libraries(quantised=any(base_precision_of(method, setup) not in (None, "full") for method in methods))
     place = RunFolder(folder)
     place.open(resolve_configuration(task, methods, setup, plan), _hashes(task))
     ledger = write_ledger(task, methods, setup, asdict(plan)) | {"splits": _hashes(task), "started": _now()}

@@ -49,7 +49,8 @@ def inject(
 def merge(model: nn.Module) -> list[str]:
     """Replace every LoRA layer by a plain linear layer of the same output; return their dotted names.
 
-    The state dict has its original keys again. Raises ModelError where there is nothing to merge.
+    The state dict has its original keys again. Raises ModelError where there is nothing to merge, or the base is held
+    in 8 or 4 bits, whose weights are not those that the result should have.
 
     >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> names = inject(model, LoRAConfig(targets=("0",)), head=("2",))
@@ -59,6 +60,12 @@ def merge(model: nn.Module) -> list[str]:
     layers = dict(lora_layers(model))
     if not layers:
         raise ModelError("this model has no LoRA layers to merge")
+    for name, layer in layers.items():
+        if not is_linear(layer.base):
+            raise ModelError(
+                f"{name}.base is a {type(layer.base).__name__}; merge on the full-precision weights, which "
+                "loracle.load_merged(folder) does for a saved classifier"
+            )
     for name, layer in layers.items():
         model.set_submodule(name, layer.merged(), strict=True)
     return list(layers)

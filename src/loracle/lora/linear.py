@@ -23,8 +23,8 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def is_transposed(layer: nn.Module) -> bool:
-    """Say whether a linear layer holds its weight as (in_features, out_features)."""
-    return _TRANSPOSED[_class_name(layer)]
+    """Say whether a layer holds its weight as (in_features, out_features); a quantised one does not."""
+    return _TRANSPOSED.get(_class_name(layer), False)
 
 
 def linear_sizes(layer: nn.Module) -> tuple[int, int]:
@@ -35,21 +35,18 @@ def linear_sizes(layer: nn.Module) -> tuple[int, int]:
 
 def linear_weight(layer: nn.Module) -> Tensor:
     """Return the weight as (out_features, in_features), detached and sharing memory with the layer."""
-    weight = _parameter(layer).detach()
+    assert isinstance(layer.weight, Tensor)
+    weight = layer.weight.detach()
     return weight.T if is_transposed(layer) else weight
 
 
 def replace_weight(layer: nn.Module, weight: Tensor) -> nn.Module:
     """Return a layer of the same kind with a frozen weight (out_features, in_features), sharing the bias."""
-    old = _parameter(layer)
+    old = layer.weight
+    assert isinstance(old, nn.Parameter)
     kept = weight.T.contiguous() if is_transposed(layer) else weight
     new = nn.Parameter(kept.to(old.dtype), requires_grad=False)
     return copy.deepcopy(layer, {id(old): new, id(layer.bias): layer.bias})
-
-
-def _parameter(layer: nn.Module) -> nn.Parameter:
-    assert isinstance(layer.weight, nn.Parameter)
-    return layer.weight
 
 
 def _class_name(module: nn.Module) -> str:

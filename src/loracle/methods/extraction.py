@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
+    from loracle.models.counting import Counts
     from loracle.training.fitting import OnStep
     from loracle.training.precision import ComputePath
 
@@ -25,6 +26,7 @@ class Extractor:
     network: nn.Module
     tokenizer: PreTrainedTokenizerBase
     path: ComputePath
+    base_precision: str = "full"
 
     def features(
         self, texts: Sequence[str], on_step: OnStep | None = None, *, pool: Literal["mean", "token"] = "mean"
@@ -56,36 +58,47 @@ class Extractor:
         tokens = tokenise(self.tokenizer, texts, self.max_length)
         return map_batches(tokens, SCORING_BATCH, compute, device=self.path.device)
 
-    def count_parameters(self) -> int:
-        """Return the parameters of the base model."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+    def count_parameters(self) -> Counts:
+        """Return the parameters of the base model, and the bytes that it takes."""
+        from loracle.models.counting import count_parameters
+
+        return count_parameters(self.network, ())
 
     def to_json(self) -> dict[str, object]:
         """Return what `load_extractor` needs to make the same one again."""
-        return {"model": self.model, "max_length": self.max_length, "precision": self.path.precision}
+        return {
+            "model": self.model,
+            "max_length": self.max_length,
+            "precision": self.path.precision,
+            "base_precision": self.base_precision,
+        }
 
 
-def load_extractor(model: str, max_length: int, precision: str) -> Extractor:
-    """Load a frozen base model for a budget's precision.
+def load_extractor(model: str, max_length: int, precision: str, base_precision: str = "full") -> Extractor:
+    """Load a frozen base model for a budget's precision, held in `base_precision`.
 
     Raises ModelError where the model cannot be loaded, ConfigError where it does not read so many tokens.
     """
     from loracle.training.precision import choose_path
 
-    return _load(model, max_length, choose_path(precision))
+    return _load(model, max_length, choose_path(precision), base_precision)
 
 
 def load_saved_extractor(saved: Mapping[str, Any]) -> Extractor:
     """Load the extractor that gave this `to_json`; raises as `load_extractor`."""
     from loracle.training.precision import choose_path_like
 
-    return _load(saved["model"], saved["max_length"], choose_path_like(saved["precision"]))
+    path = choose_path_like(saved["precision"])
+    return _load(saved["model"], saved["max_length"], path, saved.get("base_precision", "full"))
 
 
-def _load(model: str, max_length: int, path: ComputePath) -> Extractor:
+def _load(model: str, max_length: int, path: ComputePath, base_precision: str) -> Extractor:
     from loracle.models.loading import check_max_length, load_encoder, load_tokenizer
+    from loracle.models.quantising import quantise
 
     tokenizer = load_tokenizer(model)
-    network = load_encoder(model, attention=path.attention).to(path.device)
+    network = load_encoder(model, attention=path.attention)
+    quantise(network, base_precision)
+    network.to(path.device)
     check_max_length(tokenizer, network.config, max_length)
-    return Extractor(model, max_length, network, tokenizer, path)
+    return Extractor(model, max_length, network, tokenizer, path, base_precision)

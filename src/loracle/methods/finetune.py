@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loracle.errors import ConfigError
 from loracle.files import load_json, save_json
@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     import numpy as np
 
     from loracle.data.task import Task
+    from loracle.models.counting import Counts
     from loracle.models.loading import Base
     from loracle.training.fitting import OnStep
     from loracle.training.precision import ComputePath
+
+BASE_PRECISION = "base_precision"
 
 _FILE = "finetune.json"
 
 Prepare = Callable[["Base", Setup], None]
 Build = Callable[["Task", Setup, "ComputePath"], "Base"]
 SaveWeights = Callable[["Base", Path], None]
+Count = Callable[["Base"], "Counts"]
 LoadWeights = Callable[[Path, str, Sequence[str], str], "Base"]
 
 
@@ -39,6 +43,7 @@ class NetworkScorer:
     path: ComputePath
     save_weights: SaveWeights
     multi_label: bool = False
+    base_precision: str = "full"
 
     def predict_proba(self, texts: Sequence[str], on_step: OnStep | None = None) -> np.ndarray:
         """Return class probabilities, float32 (texts, classes); each on its own where a text may have several."""
@@ -58,6 +63,7 @@ class NetworkScorer:
                 "model": self.base.name,
                 "max_length": self.max_length,
                 "precision": self.path.precision,
+                "base_precision": self.base_precision,
                 "label_names": self.label_names,
                 "multi_label": self.multi_label,
             },
@@ -74,14 +80,19 @@ def finetuning(
     *,
     options: tuple[str, ...] = (),
 ) -> Method:
-    """Return the method that loads the base model, prepares it, and trains what `prepare` left trainable."""
+    """Return the method that loads the base model, prepares it, and trains what `prepare` left trainable.
+
+    With `base_precision` among its options what is frozen is held in it.
+    """
 
     def build(task: Task, setup: Setup, path: ComputePath) -> Base:
         from loracle.models.loading import check_max_length, load_base
+        from loracle.models.quantising import quantise
 
         base = load_base(setup.model, task.label_names, attention=path.attention)
         check_max_length(base.tokenizer, base.config, setup.budget.max_length)
         prepare(base, setup)
+        quantise(base.network, _base_precision(setup, options), keep=base.head)
         return base
 
     return training(name, summary, learning_rates, build, save_weights, load_weights, options=options)
@@ -96,8 +107,9 @@ def training(
     load_weights: LoadWeights,
     *,
     options: tuple[str, ...] = (),
+    count: Count | None = None,
 ) -> Method:
-    """Return the method that trains the network that `build` makes.
+    """Return the method that trains the network that `build` makes; `count` tells its parameters apart.
 
     `load_weights(folder, model, label_names, attention)` returns it with the weights that `save_weights` wrote.
     """
@@ -111,27 +123,52 @@ def training(
         on_step: OnStep | None = None,
     ) -> Fitted:
         rate = learning_rates[0] if learning_rate is None else learning_rate
-        return _fit(name, build, save_weights, task, setup, seed, rate, on_step)
-
-    def load(folder: Path) -> NetworkScorer:
-        from loracle.training.precision import choose_path_like
-
-        saved = load_json(folder / _FILE, keys=("model", "max_length", "precision", "label_names"))
-        path, labels = choose_path_like(saved["precision"]), tuple(saved["label_names"])
-        base = load_weights(folder, saved["model"], labels, path.attention)
-        base.network.to(path.device).eval()
-        several = saved.get("multi_label", False)
-        return NetworkScorer(base, labels, saved["max_length"], path, save_weights, several)
+        base_precision = _base_precision(setup, options)
+        return _fit(name, build, save_weights, task, setup, seed, rate, on_step, base_precision, count or _count)
 
     return Method(
         name=name,
         summary=summary,
         learning_rates=learning_rates,
         fit=fit,
-        load=load,
+        load=lambda folder: load_scorer(folder, save_weights, load_weights),
         cuts_texts=True,
         options=options,
+        check=check_base if BASE_PRECISION in options else None,
     )
+
+
+def load_scorer(folder: Path, save_weights: SaveWeights, load_weights: LoadWeights) -> NetworkScorer:
+    """Load what `NetworkScorer.save` wrote, the base held as it was; raises FileError or ModelError."""
+    from loracle.models.quantising import quantise
+    from loracle.training.precision import choose_path_like
+
+    saved = read_saved(folder)
+    path, labels = choose_path_like(saved["precision"]), tuple(saved["label_names"])
+    base = load_weights(folder, saved["model"], labels, path.attention)
+    base_precision = saved.get(BASE_PRECISION, "full")
+    quantise(base.network, base_precision, keep=base.head)
+    base.network.to(path.device).eval()
+    several = saved.get("multi_label", False)
+    return NetworkScorer(base, labels, saved["max_length"], path, save_weights, several, base_precision)
+
+
+def read_saved(folder: Path) -> dict[str, Any]:
+    """Return what `NetworkScorer.save` noted beside the weights; raises FileError where it is missing or broken."""
+    return dict(load_json(folder / _FILE, keys=("model", "max_length", "precision", "label_names")))
+
+
+def check_base(task: Task, setup: Setup) -> None:  # noqa: ARG001
+    """Raise ConfigError where the base cannot be held as the setup asks, since a library is missing."""
+    from loracle.models.quantising import check_library
+
+    if setup.base_precision != "full":
+        check_library()
+
+
+def _base_precision(setup: Setup, options: Sequence[str]) -> str:
+    """Return how a method with these options holds the base: as the setup says, or whole where it does not ask."""
+    return setup.base_precision if BASE_PRECISION in options else "full"
 
 
 def _fit(
@@ -143,10 +180,11 @@ def _fit(
     seed: int,
     learning_rate: float,
     on_step: OnStep | None,
+    base_precision: str,
+    count: Count,
 ) -> Fitted:
     import torch
 
-    from loracle.models.counting import count_parameters
     from loracle.training import fitting
     from loracle.training.batching import tokenise
     from loracle.training.precision import choose_path
@@ -159,7 +197,7 @@ def _fit(
     config = getattr(base.network, "config", None)
     if task.multi_label and config is not None:
         config.problem_type = "multi_label_classification"  # so that others who load it take a sigmoid too
-    counts = count_parameters(base.network, base.head)
+    counts = count(base)
     train, validation = (
         tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels)
         for split in (task.train, task.validation)
@@ -174,7 +212,9 @@ def _fit(
         path=path,
         on_step=on_step,
     )
-    scorer = NetworkScorer(base, task.label_names, budget.max_length, path, save_weights, task.multi_label)
+    scorer = NetworkScorer(
+        base, task.label_names, budget.max_length, path, save_weights, task.multi_label, base_precision
+    )
     classifier = Classifier(
         method=name,
         label_names=task.label_names,
@@ -183,3 +223,9 @@ def _fit(
         thresholds=history.best.thresholds,
     )
     return Fitted(classifier=classifier, validation_metrics=history.best.metrics, history=history)
+
+
+def _count(base: Base) -> Counts:
+    from loracle.models.counting import count_parameters
+
+    return count_parameters(base.network, base.head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loracle.methods.finetune import finetuning
+from loracle.methods.finetune import BASE_PRECISION, finetuning
 from loracle.methods.partial import load_trained, save_trained
 
 if TYPE_CHECKING:
@@ -26,4 +26,5 @@ HEAD = finetuning(
     prepare_head,
     save_trained,
     load_trained,
+    options=(BASE_PRECISION,),
 )

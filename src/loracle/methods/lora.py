@@ -7,8 +7,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loracle.errors import ModelError
 from loracle.lora.config import ALL_LINEAR, LoRAConfig
-from loracle.methods.finetune import finetuning
+from loracle.methods.finetune import BASE_PRECISION, finetuning, read_saved
+from loracle.methods.method import read_manifest
 
 if TYPE_CHECKING:
     from loracle.methods.method import Setup
@@ -23,6 +25,25 @@ def prepare_lora(base: Base, setup: Setup) -> None:
     linear = match_targets(base.network, (ALL_LINEAR,), head=base.head)
     targets = resolve_targets(setup.lora.targets, base.config.model_type, linear=linear)
     inject(base.network, replace(setup.lora, targets=targets), head=base.head)
+
+
+def load_merged(folder: str | Path) -> Base:
+    """Load the LoRA classifier saved in `folder` with its update merged into the base's full-precision weights.
+
+    However the base was held in training, it is loaded again in float32 first. The network is a plain one, which
+    `network.save_pretrained` writes. Raises ModelError or FileError where the folder holds no LoRA classifier.
+    """
+    from loracle.lora.injection import merge
+    from loracle.lora.peft_config import CONFIG_FILE
+
+    manifest = read_manifest(Path(folder))
+    if not (Path(folder) / CONFIG_FILE).is_file():
+        raise ModelError(f"{folder} holds a classifier of {manifest['method']}; only one of LoRA can be merged")
+    saved = read_saved(Path(folder))
+    base = load_lora(Path(folder), saved["model"], saved["label_names"], "sdpa")
+    merge(base.network)
+    base.network.eval()
+    return base
 
 
 def save_lora(base: Base, folder: Path) -> None:
@@ -50,5 +71,5 @@ LORA = finetuning(
     prepare_lora,
     save_lora,
     load_lora,
-    options=tuple(field.name for field in fields(LoRAConfig)),
+    options=(*(field.name for field in fields(LoRAConfig)), BASE_PRECISION),
 )

@@ -15,7 +15,7 @@ from loracle.files import load_json, save_json, whole_folder
 from loracle.lora.config import LoRAConfig
 from loracle.models.counting import Counts
 from loracle.models.loading import name_base
-from loracle.models.networks import NetworkConfig
+from loracle.models.networks import NetworkConfig, check_base_precision
 from loracle.prompting.config import LLMConfig
 from loracle.training.budget import Budget
 
@@ -32,9 +32,13 @@ _PREDICTED_AT_ONCE = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What all methods of a comparison share besides the data: base model, budget, LoRA's shape, sizes, the LLM."""
+    """What all methods of a comparison share besides the data: base model, budget, LoRA's shape, sizes, the LLM.
+
+    `base_precision` (full, int8 or nf4) is how the base is held by those methods that leave all of it frozen.
+    """
 
     model: str = "minilm"
+    base_precision: str = "full"
     budget: Budget = field(default_factory=Budget)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     networks: NetworkConfig = field(default_factory=NetworkConfig)
@@ -42,13 +46,14 @@ class Setup:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", name_base(self.model))
+        check_base_precision(self.base_precision)
 
     def options(self) -> dict[str, Any]:
         """Return every option as one flat mapping, spelled as the flags and the keys of a TOML file are."""
         parts = (self.budget, self.lora, self.networks, self.llm)
         options = {key: value for part in parts for key, value in asdict(part).items()}
         plain = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
-        return {"model": self.model, **plain, "targets": list(self.lora.targets)}
+        return {"model": self.model, "base_precision": self.base_precision, **plain, "targets": list(self.lora.targets)}
 
 
 class Scorer(Protocol):
@@ -159,6 +164,10 @@ class Fitted:
     history: History | None = None
 
 
+Check = Callable[["Task", "Setup"], None]
+"""Raise where a method cannot work."""
+
+
 class Fit(Protocol):
     """Fit one method with one seed; `learning_rate` is None for a method that has none."""
 
@@ -180,7 +189,8 @@ class Method:
     """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient;
     `cuts_texts` says whether only the first `max_length` tokens of a text are read; `options` names those of the setup
     that it alone reads; `remote` whether another machine
-    answers, which may cost money. `check` raises where the method cannot work, before anything is spent.
+    answers, which may cost money. `check` raises where the method cannot work, before anything is spent. `stored_name`
+    is what a stored configuration calls it, where that is more than its name.
 
     A method without learning rates has one seed: it is deterministic here, or each further seed would be paid for.
     """
@@ -193,7 +203,8 @@ class Method:
     cuts_texts: bool = False
     options: tuple[str, ...] = ()
     remote: bool = False
-    check: Callable[[Task, Setup], None] | None = None
+    check: Check | None = None
+    stored_name: str = ""
 
     @property
     def by_gradient(self) -> bool:

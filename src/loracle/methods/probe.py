@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from loracle.files import load_json, save_json
 from loracle.methods.extraction import Extractor, load_extractor, load_saved_extractor
+from loracle.methods.finetune import BASE_PRECISION, check_base
 from loracle.methods.linear import Regression, fit_regression, load_regression, save_regression
 from loracle.methods.method import Classifier, Fitted, Method, Setup
-from loracle.models.counting import Counts
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
@@ -49,17 +49,17 @@ def fit_probe(
     on_step: OnStep | None = None,
 ) -> Fitted:
     """Compute the features of the training and the validation split once; choose C on the validation split."""
-    extractor = load_extractor(setup.model, setup.budget.max_length, setup.budget.precision)
+    extractor = load_extractor(setup.model, setup.budget.max_length, setup.budget.precision, setup.base_precision)
     train, validation = (
         (extractor.features(split.texts, on_step), split.labels) for split in (task.train, task.validation)
     )
     regression, best, search = fit_regression(train, validation, setup.budget, seed=seed)
-    weights = regression.coef_.size + regression.intercept_.size
+    base, weights = extractor.count_parameters(), regression.coef_.size + regression.intercept_.size
     classifier = Classifier(
         method="probe",
         label_names=task.label_names,
         scorer=ProbeScorer(extractor, regression),
-        counts=Counts(head=weights, base=extractor.count_parameters(), trainable=weights),
+        counts=replace(base, head=weights, trainable=weights),
         thresholds=best.thresholds,
     )
     return Fitted(classifier=classifier, validation_metrics=best.metrics, search=search)
@@ -77,4 +77,6 @@ PROBE = Method(
     fit=fit_probe,
     load=_load,
     cuts_texts=True,
+    options=(BASE_PRECISION,),
+    check=check_base,
 )

@@ -19,7 +19,6 @@ from loracle.evaluation.metrics import choose_thresholds, measure
 from loracle.files import load_json, save_json
 from loracle.methods.extraction import Extractor, load_extractor, load_saved_extractor
 from loracle.methods.method import Classifier, Fitted, Method, Setup
-from loracle.models.counting import Counts
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
@@ -71,7 +70,7 @@ def fit_untrained(
         method="untrained",
         label_names=task.label_names,
         scorer=scorer,
-        counts=Counts(base=extractor.count_parameters()),
+        counts=extractor.count_parameters(),
         thresholds=thresholds,
     )
     return Fitted(classifier=classifier, validation_metrics=measure(labels, probabilities, thresholds))

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Parameters of one model; `trainable` is what the optimiser saw."""
+    """Parameters of one model; `trainable` is what the optimiser saw, `base_bytes` the memory that the base takes."""
 
     adapter: int = 0
     head: int = 0
     base: int = 0
     trainable: int = 0
+    base_bytes: int = 0
 
     @property
     def total(self) -> int:
@@ -31,14 +32,16 @@ def count_parameters(network: nn.Module, head: Sequence[str]) -> Counts:
     Works on the meta device too, where nothing is allocated.
     """
     from loracle.lora.injection import is_inside, lora_state_dict
+    from loracle.models.quantising import quantised_layers
 
     factors = lora_state_dict(network)
-    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
-    adapter = sum(sizes[name] for name in factors)
-    in_head = sum(size for name, size in sizes.items() if is_inside(name, head))
+    parameters = dict(network.named_parameters())
+    in_base = [item for name, item in parameters.items() if name not in factors and not is_inside(name, head)]
+    quantised = [layer for _, layer in quantised_layers(network)]
     return Counts(
-        adapter=adapter,
-        head=in_head,
-        base=sum(sizes.values()) - adapter - in_head,
-        trainable=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
+        adapter=sum(parameters[name].numel() for name in factors),
+        head=sum(item.numel() for name, item in parameters.items() if is_inside(name, head)),
+        base=sum(item.numel() for item in in_base) + sum(layer.weight_parameters for layer in quantised),
+        trainable=sum(item.numel() for item in parameters.values() if item.requires_grad),
+        base_bytes=sum(item.nbytes for item in in_base) + sum(layer.weight_bytes for layer in quantised),
     )

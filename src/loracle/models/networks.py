@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from loracle.errors import ConfigError, unknown
 
 UNTRAINED = ("auto", "sign", "names")
+BASE_PRECISIONS = ("full", "int8", "nf4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,3 +60,9 @@ class NetworkConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; allowed: a share from 0 to below 1")
         if self.untrained not in UNTRAINED:
             raise unknown("untrained", self.untrained, UNTRAINED)
+
+
+def check_base_precision(given: str) -> None:
+    """Raise ConfigError for what is no precision that a frozen base can be held in."""
+    if given not in BASE_PRECISIONS:
+        raise unknown("base_precision", given, BASE_PRECISIONS)

@@ -27,9 +27,10 @@ _COSTS: Mapping[str, tuple[Callable[[Entry], float], Callable[[float], str]]] = 
     "scoring 1,000 texts": (lambda entry: entry.summary.scoring_seconds_per_1000, figures.seconds),
     "peak memory": (lambda entry: entry.summary.peak_memory_bytes, figures.size),
     "peak memory of the GPU": (lambda entry: entry.summary.peak_gpu_memory_bytes, figures.size),
+    "base's weights in memory": (lambda entry: entry.summary.counts.base_bytes, figures.size),
     "on disk": (lambda entry: entry.summary.bytes_on_disk, figures.size),
 }
-_ONLY_IF_ANY = "peak memory of the GPU"
+_ONLY_IF_ANY = ("peak memory of the GPU", "base's weights in memory")
 
 
 def deciding_metric(side: SideBySide) -> str:
@@ -160,7 +161,7 @@ def _difference_note(metric: str, gap: Interval | None) -> str:
 def _cost_row(side: SideBySide, title: str) -> Row | None:
     read, write = _COSTS[title]
     values = [float(read(entry)) for entry in side.entries]
-    if title == _ONLY_IF_ANY and not any(values):
+    if title in _ONLY_IF_ANY and not any(values):
         return None
     notes = ["", *(_times(value, values[0]) for value in values[1:])]
     return _row(title, [Cell(text=write(value), note=note) for value, note in zip(values, notes, strict=True)])

@@ -185,13 +185,15 @@ def _method_row(comparison: Comparison, summary: Summary, metrics: Sequence[str]
     total = summary.counts.total
     fit, search = figures.seconds(summary.training_seconds), figures.seconds(summary.search_seconds)
     trained = _cell(figures.parameters(summary.counts), summary.counts.trainable)
+    memory = figures.memory(summary.peak_memory_bytes, summary.peak_gpu_memory_bytes)
+    base = f"base {figures.size(summary.counts.base_bytes)}" if summary.counts.base_bytes else ""
     return Row(
         cells=(
             Cell(text=summary.method, note=_standing(comparison, summary)),
             *(_metric_cell(summary, name) for name in metrics),
             _with_note(trained, f"of {figures.count(total)}" if total else ""),
             _with_note(_cell(fit, summary.training_seconds), f"({search})" if summary.search_seconds else ""),
-            _cell(figures.memory(summary.peak_memory_bytes, summary.peak_gpu_memory_bytes), summary.peak_memory_bytes),
+            _with_note(_cell(memory, summary.peak_memory_bytes), base),
             _cell(figures.seconds(summary.scoring_seconds_per_1000), summary.scoring_seconds_per_1000),
             _cell(figures.size(summary.bytes_on_disk), summary.bytes_on_disk),
         ),

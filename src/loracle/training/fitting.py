@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from loracle.errors import TrainingError
 from loracle.evaluation.metrics import choose_thresholds, choosing_metrics, measure, preference
 from loracle.lora.injection import learning_rate_ratios, lora_layers
+from loracle.models.adapting import AdaptedNetwork
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
 from loracle.training.budget import Budget
 from loracle.training.losses import Loss, build_loss
@@ -130,10 +131,12 @@ def predict_proba(
 
 
 def set_training_mode(network: nn.Module, *, base_dropout: bool) -> None:
-    """Switch dropout on in the LoRA layers, and in the base only on request."""
+    """Switch dropout on in the LoRA layers and what PEFT added, and in the base only on request."""
     network.train(base_dropout)
     for _, layer in lora_layers(network):
         layer.training = True
+    if isinstance(network, AdaptedNetwork):
+        network.train_adapters()
 
 
 def linear_schedule(steps: int, warmup: float) -> Callable[[int], float]:
@@ -166,6 +169,7 @@ def _train_epoch(
 ) -> list[float]:
     assert train.labels is not None
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    adapted = network if isinstance(network, AdaptedNetwork) else None
     losses: list[float] = []
     for rows in batches:
         ids, mask = (tensor.to(path.device) for tensor in train.pad_batch(rows))
@@ -177,9 +181,13 @@ def _train_epoch(
         if not np.isfinite(losses[-1]):
             raise TrainingError(f"the loss became {losses[-1]} at step {len(losses)}; try a lower learning rate")
         torch.autograd.backward(loss)
+        if adapted:
+            adapted.add_penalty()
         nn.utils.clip_grad_norm_(trainable, clip)
         optimizer.step()
         schedule.step()
+        if adapted:
+            adapted.allocate_ranks()
         optimizer.zero_grad()
         if on_step:
             on_step(len(rows), losses[-1])

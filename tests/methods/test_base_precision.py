@@ -105,7 +105,7 @@ def full_copy(saved: Path, folder: Path) -> Path:
 
 def test_only_lora_is_merged(task: Task, setup: Setup, tmp_path: Path) -> None:
     fit("head", task, setup).save(tmp_path / "head")
-    with pytest.raises(ModelError, match="only that of lora"):
+    with pytest.raises(ModelError, match="only one of LoRA"):
         load_merged(tmp_path / "head")
 
 

@@ -164,7 +164,7 @@ def test_merging_into_codes_is_refused_and_changes_nothing() -> None:
 def test_injecting_into_codes_is_refused() -> None:
     network = build().requires_grad_(False)
     quantise(network, "int8", keep=("4",))
-    with pytest.raises(ConfigError, match="matches no linear layer"):
+    with pytest.raises(ConfigError, match="no linear layer but a module of class QuantisedLinear"):
         inject(network, LoRAConfig(targets=("0",)), head=("4",))
 
 

@@ -132,7 +132,7 @@ def is_inside(name: str, modules: Sequence[str]) -> bool:
 
 def _explain_miss(target: str, linear: Sequence[str], outside: Mapping[str, nn.Module]) -> str:
     ends = sorted({name.rpartition(".")[2] for name in linear})
-    there = f"there are: {', '.join(ends)} (or {ALL_LINEAR})"
+    there = f"there are: {', '.join(ends)} (or {ALL_LINEAR})" if ends else "there is none"
     other = next((type(module).__name__ for name, module in outside.items() if name and _is_suffix(target, name)), None)
     if other:
         return f"LoRA target {target!r} is no linear layer but a module of class {other}; {there}"

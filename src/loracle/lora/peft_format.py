@@ -61,7 +61,7 @@ def save_adapter(model: nn.Module, folder: str | Path, *, base_name: str = "", b
     config = render_config(model, _head_modules(model), base_name)
     content = save(
         {name: item.contiguous().cpu() for name, item in tensors.items()},
-        {"format": "pt", **({IDENTITY: base_identity} if base_identity else {})},
+        {IDENTITY: base_identity} if base_identity else None,  # one key: of several the order would be random
     )
     folder = Path(folder)
     write_bytes(folder / WEIGHTS_FILE, content)

@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loracle.api import compare, describe, load_model, load_task, save_task, train, write_report
+    from loracle.api import compare, describe, load_model, load_task, plan, save_task, train, write_report
     from loracle.comparison.mistakes import find_mistakes
     from loracle.comparison.side_by_side import compare_runs
     from loracle.errors import LoracleError
@@ -44,6 +44,7 @@ __all__ = [
     "load_task",
     "lora_state_dict",
     "merge",
+    "plan",
     "save_adapter",
     "save_task",
     "train",
@@ -66,6 +67,7 @@ _HOMES = {
     "load_task": "loracle.api",
     "lora_state_dict": "loracle.lora.injection",
     "merge": "loracle.lora.injection",
+    "plan": "loracle.api",
     "save_adapter": "loracle.lora.peft_format",
     "save_task": "loracle.api",
     "train": "loracle.api",

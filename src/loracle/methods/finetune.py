@@ -82,7 +82,8 @@ def finetuning(
         prepare(base, setup)
         return base
 
-    return training(name, summary, learning_rates, build, save_weights, load_weights, options=options)
+    method = training(name, summary, learning_rates, build, save_weights, load_weights, options=options)
+    return replace(method, prepare=prepare)
 
 
 def training(

@@ -21,6 +21,7 @@ from loracle.training.budget import Budget
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
+    from loracle.models.loading import Base
     from loracle.prompting.receipt import Receipt
     from loracle.training.fitting import History, OnStep
 
@@ -165,7 +166,8 @@ class Method:
     """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient;
     `cuts_texts` says whether only the first `max_length` tokens of a text are read; `options` names those of the setup
     that it alone reads; `remote` whether another machine
-    answers, which may cost money. `check` raises where the method cannot work, before anything is spent.
+    answers, which may cost money. `check` raises where the method cannot work, before anything is spent. `prepare` makes
+    the base model what the method trains, where it begins with the base model.
 
     A method without learning rates has one seed: it is deterministic here, or each further seed would be paid for.
     """
@@ -179,6 +181,7 @@ class Method:
     options: tuple[str, ...] = ()
     remote: bool = False
     check: Callable[[Task, Setup], None] | None = None
+    prepare: Callable[[Base, Setup], None] | None = None
 
     @property
     def by_gradient(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from loracle.models.networks import NetworkConfig
 if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Fit, Fitted, Method, Setup
+    from loracle.models.loading import Base
     from loracle.training.fitting import OnStep
 
 _SEPARATOR = ":"
@@ -71,7 +72,8 @@ def with_options(name: str, method: Method) -> Method:
         if options[_RATE] <= 0:
             raise ConfigError(f"method {name!r}: learning_rate is {options[_RATE]}; allowed: a number above 0")
         method = replace(method, learning_rates=(options[_RATE],))
-    return replace(method, name=name, fit=_Changed(method.fit, name, lora, networks))
+    prepare = _PreparedAs(method.prepare, lora, networks) if method.prepare else None
+    return replace(method, name=name, fit=_Changed(method.fit, name, lora, networks), prepare=prepare)
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,26 @@ class _Changed:
         on_step: OnStep | None = None,
     ) -> Fitted:
         """Fit with the changed setup; the classifier carries the whole name."""
-        setup = replace(
-            setup,
-            lora=replace(setup.lora, **self.lora),
-            networks=replace(setup.networks, **self.networks),
-        )
+        setup = _change(setup, self.lora, self.networks)
         fitted = self.fit(task, setup, seed=seed, learning_rate=learning_rate, on_step=on_step)
         return replace(fitted, classifier=replace(fitted.classifier, method=self.name))
+
+
+@dataclass(frozen=True)
+class _PreparedAs:
+    """A method's preparation of the base model under a setup with some options changed."""
+
+    prepare: Callable[[Base, Setup], None]
+    lora: Mapping[str, Any]
+    networks: Mapping[str, Any]
+
+    def __call__(self, base: Base, setup: Setup) -> None:
+        """Prepare with the changed setup."""
+        self.prepare(base, _change(setup, self.lora, self.networks))
+
+
+def _change(setup: Setup, lora: Mapping[str, Any], networks: Mapping[str, Any]) -> Setup:
+    return replace(setup, lora=replace(setup.lora, **lora), networks=replace(setup.networks, **networks))
 
 
 def _parse_value(name: str, key: str, value: str) -> Any:

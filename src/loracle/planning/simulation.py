@@ -1,0 +1,81 @@
+"""The memory of a fit, from running the real training loop on fake tensors. See `tracking.py` for how bytes are counted.
+
+Nothing here knows an architecture or a method: what the loop, the network and the optimiser allocate is what is
+counted, so that a change of any of them changes the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loracle.planning.forecast import Memory
+from loracle.planning.tracking import ACTIVATIONS, GRADIENTS, KEPT, OPTIMISER, WEIGHTS, faking
+from loracle.training import fitting
+from loracle.training.batching import Tokens
+
+if TYPE_CHECKING:
+    from loracle.models.loading import Base
+    from loracle.training.budget import Budget
+    from loracle.training.precision import ComputePath
+
+PROCESS_BYTES = 40_000_000
+"""What a fit adds to the process besides tensors, on a CPU: threads' buffers, code paged in, autograd's nodes."""
+SPLINTERS: Mapping[str, float] = {"fp32": 1.0, "bf16": 0.5}
+"""What the C library's allocator holds in addition to each byte of activations, on a CPU; measured, docs/planning.md."""
+
+
+def simulate_fit(base: Base, budget: Budget, path: ComputePath) -> Memory:
+    """Return the memory at the peak of a fit whose texts all have `budget.max_length` tokens.
+
+    `base` is a blueprint, prepared by a method; it is of no use afterwards. Two steps are run and the validation split
+    is scored once, since the first step has no optimiser's state and scoring has batches of its own size.
+    """
+    labels = base.config.num_labels
+    train, validation = _texts(2 * budget.batch_size, budget, labels), _texts(fitting.SCORING_BATCH, budget, labels)
+    short = replace(budget, epochs=1)
+    with faking(base.network, path.device) as live:
+        fitting.fit(base.network, train, validation, short, learning_rate=1e-3, seed=0, path=path, score=_no_metrics)
+        peak = dict(live.peak)
+        trained = sum(item.numel() * item.element_size() for item in base.network.parameters() if item.requires_grad)
+    if budget.epochs > 1:
+        peak[KEPT] = trained  # from the second epoch on
+    tensors = {
+        "weights": peak[WEIGHTS],
+        "gradients": peak[GRADIENTS],
+        "optimiser": peak[OPTIMISER],
+        "kept": peak[KEPT],
+        "activations": peak[ACTIVATIONS],
+    }
+    return Memory(**tensors, allocator=_beside_tensors(peak[ACTIVATIONS], path))
+
+
+def largest_batch(small: tuple[int, Memory], large: tuple[int, Memory], memory_bytes: int) -> int:
+    """Return the texts of the largest batch that fits, from the memory at two batch sizes.
+
+    The peak grows by the same bytes with each text, once the step and not the scoring is what takes most.
+
+    >>> at = lambda size: Memory(weights=10, gradients=0, optimiser=0, kept=0, activations=size, allocator=0)
+    >>> largest_batch((1, at(5)), (3, at(15)), 40)
+    6
+    """
+    (few, low), (many, high) = small, large
+    each = (high.total - low.total) / (many - few)
+    return max(0, int((memory_bytes - low.total) / each) + few) if each > 0 else many
+
+
+def _texts(number: int, budget: Budget, labels: int) -> Tokens:
+    starts = np.arange(0, number * budget.max_length + 1, budget.max_length, dtype=np.int64)
+    return Tokens(np.ones(number * budget.max_length, np.int32), starts, 0, np.arange(number, dtype=np.int64) % labels)
+
+
+def _no_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:  # noqa: ARG001
+    """Stand in for metrics, which would be those of made-up numbers and take a second to import."""
+    return {"accuracy": 0.0, "macro_f1": 0.0, "log_loss": 0.0}
+
+
+def _beside_tensors(activations: int, path: ComputePath) -> int:
+    return 0 if path.device == "cuda" else PROCESS_BYTES + round(SPLINTERS[path.precision] * activations)

@@ -166,8 +166,8 @@ class Method:
     """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient;
     `cuts_texts` says whether only the first `max_length` tokens of a text are read; `options` names those of the setup
     that it alone reads; `remote` whether another machine
-    answers, which may cost money. `check` raises where the method cannot work, before anything is spent. `prepare` makes
-    the base model what the method trains, where it begins with the base model.
+    answers, which may cost money. `check` raises where the method cannot work, before anything is spent. `prepare`
+    makes the base model what the method trains, where it begins with the base model.
 
     A method without learning rates has one seed: it is deterministic here, or each further seed would be paid for.
     """

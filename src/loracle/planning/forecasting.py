@@ -1,4 +1,5 @@
-"""From a model's sizes to its Forecast: each method prepares the real network, which is counted and run on fake tensors."""
+"""From a model's sizes to its Forecast: each method prepares the real network, which is counted, and run on fake
+tensors."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ def forecast(
     of this machine if left out. Raises ConfigError for a method that does
     not begin with the base model, or a value that cannot be; ModelError where the model is unknown or no transformer.
     """
-    chosen = _plannable(methods or DEFAULT_METHODS)
+    chosen = find_plannable(methods or DEFAULT_METHODS)
     if labels < 2:
         raise ConfigError(f"labels is {labels}; allowed: 2 or more")
     asked = parse_memory(memory) if memory is not None else None
@@ -53,7 +54,7 @@ def forecast(
 
     path = choose_path(setup.budget.precision)
     limit, source = (asked, "as asked") if asked is not None else find_memory(path)
-    build = _Builder(setup, labels, path)
+    build = Builder(setup, labels, path)
     base = build()
     _check_length(base, setup.budget)
     refused: dict[str, str] = {}
@@ -95,20 +96,30 @@ def load_known_sizes(name: str) -> dict[str, Any]:
     return dict(shipped) if shipped else load_sizes(name)
 
 
-class _Builder:
-    """Builds the same blueprint again, since a simulated one is used up."""
+class Builder:
+    """Builds the same network again, since a simulated one is used up; on another device than "meta" with values."""
 
     def __init__(self, setup: Setup, labels: int, path: ComputePath) -> None:
         self._name, self._sizes = setup.model, load_known_sizes(setup.model)
         self._labels, self._path = [str(number) for number in range(labels)], path
 
     def __call__(self, device: str = "meta") -> Base:
+        """Return a new network on the device."""
         from loracle.models.blueprint import build_blueprint
 
         return build_blueprint(self._name, self._sizes, self._labels, attention=self._path.attention, device=device)
 
 
-def _plannable(names: Sequence[str]) -> tuple[Method, ...]:
+def prepare_network(build: Builder, setup: Setup, method: Method, device: str = "meta") -> Base:
+    """Build the network and let the method prepare it; ConfigError where this base model cannot have the method."""
+    base = build(device)
+    assert method.prepare is not None
+    method.prepare(base, setup)
+    return base
+
+
+def find_plannable(names: Sequence[str]) -> tuple[Method, ...]:
+    """Return the methods of these names; raises ConfigError for one that does not train the base model."""
     chosen = find_methods(names)
     for method in chosen:
         if method.prepare is None:
@@ -124,13 +135,13 @@ def _check_length(base: Base, budget: Budget) -> None:
 
 
 def _forecast_method(
-    method: Method, build: _Builder, setup: Setup, path: ComputePath, limit: int, probe: bool
+    method: Method, build: Builder, setup: Setup, path: ComputePath, limit: int, probe: bool
 ) -> MethodForecast:
     from loracle.models.counting import count_parameters
     from loracle.planning.probing import probe_steps
     from loracle.planning.simulation import largest_batch, simulate_fit
 
-    base = _prepared(build, setup, method)
+    base = prepare_network(build, setup, method)
     counts = count_parameters(base.network, base.head)
     saved = sum(item.numel() * item.element_size() for item in base.network.parameters() if item.requires_grad)
     batch = setup.budget.batch_size
@@ -138,27 +149,20 @@ def _forecast_method(
     largest = None
     if _is_lora(method) or plain_name(method.name) == "full":
         many = _FOUR_TIMES * max(batch, 16)
-        larger = simulate_fit(_prepared(build, setup, method), replace(setup.budget, batch_size=many), path)
+        larger = simulate_fit(prepare_network(build, setup, method), replace(setup.budget, batch_size=many), path)
         largest = largest_batch((batch, memory), (many, larger), limit)
     tried = None
     if probe:
-        tried = probe_steps(lambda: _prepared(build, setup, method, "cpu"), setup.budget, path, memory, limit)
+        tried = probe_steps(lambda: prepare_network(build, setup, method, "cpu"), setup.budget, path, memory, limit)
     return MethodForecast(
         method=method.name, counts=counts, bytes_on_disk=saved, memory=memory, largest_batch=largest, probe=tried
     )
 
 
-def _prepared(build: _Builder, setup: Setup, method: Method, device: str = "meta") -> Base:
-    base = build(device)
-    assert method.prepare is not None
-    method.prepare(base, setup)
-    return base
-
-
-def _adapted(chosen: Sequence[Method], refused: Mapping[str, str], build: _Builder, setup: Setup) -> Base:
+def _adapted(chosen: Sequence[Method], refused: Mapping[str, str], build: Builder, setup: Setup) -> Base:
     """Return the network of the first method with an adapter, or the bare one where there is none."""
     adapting = [method for method in chosen if _is_lora(method) and method.name not in refused]
-    return _prepared(build, setup, adapting[0]) if adapting else build()
+    return prepare_network(build, setup, adapting[0]) if adapting else build()
 
 
 def _is_lora(method: Method) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -57,5 +58,5 @@ def probe_steps(build: Callable[[], Base], budget: Budget, path: ComputePath, me
         on_step=lambda _, loss: ends.append(time.perf_counter()) if loss is not None else None,
         score=lambda _labels, _probabilities: {"accuracy": 0.0, "macro_f1": 0.0, "log_loss": 0.0},
     )
-    seconds = statistics.median(end - start for start, end in zip(ends[1:], ends[2:], strict=False))
+    seconds = statistics.median(end - start for start, end in itertools.pairwise(ends[1:]))
     return Probe(steps=STEPS, seconds_per_step=seconds, texts_per_second=budget.batch_size / seconds)

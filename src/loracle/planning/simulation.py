@@ -1,4 +1,4 @@
-"""The memory of a fit, from running the real training loop on fake tensors. See `tracking.py` for how bytes are counted.
+"""The memory of a fit, from running the real training loop on fake tensors; `tracking.py` counts the bytes.
 
 Nothing here knows an architecture or a method: what the loop, the network and the optimiser allocate is what is
 counted, so that a change of any of them changes the plan.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PROCESS_BYTES = 40_000_000
 """What a fit adds to the process besides tensors, on a CPU: threads' buffers, code paged in, autograd's nodes."""
 SPLINTERS: Mapping[str, float] = {"fp32": 1.0, "bf16": 0.5}
-"""What the C library's allocator holds in addition to each byte of activations, on a CPU; measured, docs/planning.md."""
+"""What the C library's allocator holds beside each byte of activations, on a CPU; measured, see docs/planning.md."""
 
 
 def simulate_fit(base: Base, budget: Budget, path: ComputePath) -> Memory:

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 WEIGHTS, GRADIENTS, OPTIMISER, KEPT, ACTIVATIONS = "weights", "gradients", "optimiser", "kept", "activations"
 PARTS = (WEIGHTS, GRADIENTS, OPTIMISER, KEPT, ACTIVATIONS)
-"""What bytes are for; `kept` is the copy of the best epoch's weights, `activations` all that is in none of the others."""
+"""What bytes are for: `kept` is the copy of the best epoch's weights, `activations` what is in none of the others."""
 
 _GPU_BLOCK = 512  # bytes: what PyTorch's allocator on a GPU rounds up to
 _MADE_UP = 1.0  # the value of every number that leaves a fake tensor
@@ -29,11 +29,11 @@ _ATEN = torch.ops.aten
 _VIEWS = {_ATEN.detach.default, _ATEN.view.default, _ATEN.t.default, _ATEN.transpose.int}
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count the bytes of all storages that are alive, by part, and remember the counts at their largest sum."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = dict.fromkeys(PARTS, 0)
         self.peak = dict(self.now)
         self.part = ACTIVATIONS
@@ -127,16 +127,17 @@ def _place(network: nn.Module, device: str, live: LiveBytes) -> None:
                 module._parameters[name] = placed[id(parameter)]
         for name, buffer in module._buffers.items():
             if buffer is not None:
-                module._buffers[name] = torch.empty_like(buffer, device=device)
-                live.hold(module._buffers[name], WEIGHTS)
-    network._apply = lambda fn, recurse=True: network  # type: ignore[method-assign]  # it is where it should be
+                faked = torch.empty_like(buffer, device=device)
+                live.hold(faked, WEIGHTS)
+                module._buffers[name] = faked
+    network._apply = lambda *_: network  # type: ignore[method-assign]  # it is where it should be
 
 
 def _faked(parameter: nn.Parameter, device: str, live: LiveBytes) -> nn.Parameter:
     faked = nn.Parameter(torch.empty_like(parameter, device=device), requires_grad=parameter.requires_grad)
     live.hold(faked, WEIGHTS)
     if faked.requires_grad:
-        faked.register_post_accumulate_grad_hook(lambda item: live.hold(item.grad, GRADIENTS))
+        faked.register_post_accumulate_grad_hook(lambda item: live.hold(item.grad, GRADIENTS))  # type: ignore[no-untyped-call]
     return faked
 
 

@@ -71,8 +71,8 @@ def fit(
     """Train the parameters that require a gradient; leave the weights of the best validation epoch in the network.
 
     AdamW (Loshchilov & Hutter, 2019), linear warm-up and decay, clipping by norm, batches of similar length in an
-    order that depends on the seed alone. `score` gives the metrics of labels and probabilities. Ends early after `budget.patience` epochs without a better validation
-    score. Raises TrainingError where the loss is no longer a finite number.
+    order that depends on the seed alone. Ends early after `budget.patience` epochs without a better validation
+    score; `score` gives the metrics. Raises TrainingError where the loss is no longer a finite number.
     """
     generator = np.random.default_rng(seed)
     steps = budget.epochs * -(-len(train) // budget.batch_size)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 PROCESS_BYTES = 40_000_000
 """What a fit adds to the process besides tensors, on a CPU: threads' buffers, code paged in, autograd's nodes."""
-SPLINTERS: Mapping[str, float] = {"fp32": 1.0, "bf16": 0.5}
-"""What the C library's allocator holds beside each byte of activations, on a CPU; measured, see docs/planning.md."""
+HOLES_BYTES, HOLES_SHARE = 90_000_000, 1.5
+"""Free blocks that the C library cannot give back: this multiple of the activations, and so many bytes at most."""
+SPLINTERS: Mapping[str, float] = {"fp32": 0.75, "bf16": 0.0}
+"""What it holds beyond that for each byte of activations. All four are measured, see docs/planning.md."""
 
 
 def simulate_fit(base: Base, budget: Budget, path: ComputePath) -> Memory:
@@ -78,4 +80,8 @@ def _no_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, floa
 
 
 def _beside_tensors(activations: int, path: ComputePath) -> int:
-    return 0 if path.device == "cuda" else PROCESS_BYTES + round(SPLINTERS[path.precision] * activations)
+    """Return what the process holds besides tensors; a GPU's own count leaves the process out."""
+    if path.device == "cuda":
+        return 0
+    holes = min(HOLES_BYTES, HOLES_SHARE * activations)
+    return PROCESS_BYTES + round(holes + SPLINTERS[path.precision] * activations)

@@ -86,6 +86,18 @@ def forecast(
     )
 
 
+def predict_peak(method: Method, setup: Setup, labels: int) -> int:
+    """Return the bytes that a fit should take at its peak; 0 for a method that does not begin with the base model."""
+    if method.prepare is None:
+        return 0
+    from loracle.planning.simulation import simulate_fit
+    from loracle.training.precision import choose_path
+
+    path = choose_path(setup.budget.precision)
+    base = prepare_network(Builder(setup, labels, path), setup, method)
+    return simulate_fit(base, setup.budget, path).total
+
+
 def load_known_sizes(name: str) -> dict[str, Any]:
     """Return the sizes of a shipped model, else those of its config.json."""
     from pathlib import Path

@@ -182,6 +182,7 @@ def mean_history(summary: Summary) -> list[dict[str, float]]:
 def _method_row(comparison: Comparison, summary: Summary, metrics: Sequence[str]) -> Row:
     total = summary.counts.total
     fit, search = figures.seconds(summary.training_seconds), figures.seconds(summary.search_seconds)
+    predicted = summary.predicted_peak_memory_bytes
     trained = _cell(figures.parameters(summary.counts), summary.counts.trainable)
     return Row(
         cells=(
@@ -189,7 +190,12 @@ def _method_row(comparison: Comparison, summary: Summary, metrics: Sequence[str]
             *(_metric_cell(summary, name) for name in metrics),
             _with_note(trained, f"of {figures.count(total)}" if total else ""),
             _with_note(_cell(fit, summary.training_seconds), f"({search})" if summary.search_seconds else ""),
-            _cell(figures.memory(summary.peak_memory_bytes, summary.peak_gpu_memory_bytes), summary.peak_memory_bytes),
+            _with_note(
+                _cell(
+                    figures.memory(summary.peak_memory_bytes, summary.peak_gpu_memory_bytes), summary.peak_memory_bytes
+                ),
+                f"planned {figures.size(predicted)}" if predicted else "",
+            ),
             _cell(figures.seconds(summary.scoring_seconds_per_1000), summary.scoring_seconds_per_1000),
             _cell(figures.size(summary.bytes_on_disk), summary.bytes_on_disk),
         ),

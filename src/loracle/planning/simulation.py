@@ -33,18 +33,18 @@ SPLINTERS: Mapping[str, float] = {"fp32": 0.75, "bf16": 0.0}
 def simulate_fit(base: Base, budget: Budget, path: ComputePath) -> Memory:
     """Return the memory at the peak of a fit whose texts all have `budget.max_length` tokens.
 
-    `base` is a blueprint, prepared by a method; it is of no use afterwards. Two steps are run and the validation split
-    is scored once, since the first step has no optimiser's state and scoring has batches of its own size.
+    `base` is a blueprint, prepared by a method; it is of no use afterwards. One step is run and the validation split is
+    scored, in batches of its own size. The optimiser's state is there from the end of the first step on, and the kept
+    weights from the second epoch on, so that both are added to the peak of what comes and goes.
     """
     labels = base.config.num_labels
-    train, validation = _texts(2 * budget.batch_size, budget, labels), _texts(fitting.SCORING_BATCH, budget, labels)
+    train, validation = _texts(budget.batch_size, budget, labels), _texts(fitting.SCORING_BATCH, budget, labels)
     short = replace(budget, epochs=1)
     with faking(base.network, path.device) as live:
         fitting.fit(base.network, train, validation, short, learning_rate=1e-3, seed=0, path=path, score=_no_metrics)
         peak = dict(live.peak)
         trained = sum(item.numel() * item.element_size() for item in base.network.parameters() if item.requires_grad)
-    if budget.epochs > 1:
-        peak[KEPT] = trained  # from the second epoch on
+    peak[KEPT] = trained if budget.epochs > 1 else 0
     tensors = {
         "weights": peak[WEIGHTS],
         "gradients": peak[GRADIENTS],

@@ -22,6 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 WEIGHTS, GRADIENTS, OPTIMISER, KEPT, ACTIVATIONS = "weights", "gradients", "optimiser", "kept", "activations"
 PARTS = (WEIGHTS, GRADIENTS, OPTIMISER, KEPT, ACTIVATIONS)
 """What bytes are for: `kept` is the copy of the best epoch's weights, `activations` what is in none of the others."""
+_STAYING = (OPTIMISER, KEPT)
+_PASSING = (WEIGHTS, GRADIENTS, ACTIVATIONS)
 
 _GPU_BLOCK = 512  # bytes: what PyTorch's allocator on a GPU rounds up to
 _MADE_UP = 1.0  # the value of every number that leaves a fake tensor
@@ -30,19 +32,17 @@ _VIEWS = {_ATEN.detach.default, _ATEN.view.default, _ATEN.t.default, _ATEN.trans
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Count the bytes of all storages that are alive, by part, and remember the counts at their largest sum."""
+    """Count the bytes of all storages that are alive, by part, and remember the counts at the largest sum of those that
+    come and go. What stays once it is there, the optimiser's state and kept weights, is told by the most that it was.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = dict.fromkeys(PARTS, 0)
         self.peak = dict(self.now)
         self.part = ACTIVATIONS
-        self._sum = self._largest = 0
+        self._largest = 0
         self._parts: dict[int, str] = {}
-
-    def reset_peak(self) -> None:
-        """Forget the largest sum so far."""
-        self.peak, self._largest = dict(self.now), self._sum
 
     def hold(self, tensor: Tensor, part: str) -> None:
         """Count a tensor's storage in this part, whatever it was counted in so far."""
@@ -78,14 +78,20 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         size = _allocated(storage)
         self._parts[key] = part
         self.now[part] += size
-        self._sum += size
-        if self._sum > self._largest:
-            self.peak, self._largest = dict(self.now), self._sum
+        self._remember(part)
         weakref.finalize(storage, self._release, key, size).atexit = False
+
+    def _remember(self, grown: str) -> None:
+        if grown in _STAYING:
+            self.peak[grown] = max(self.peak[grown], self.now[grown])
+            return
+        passing = sum(self.now[part] for part in _PASSING)
+        if passing > self._largest:
+            self._largest = passing
+            self.peak.update({part: self.now[part] for part in _PASSING})
 
     def _release(self, key: int, size: int) -> None:
         self.now[self._parts.pop(key)] -= size
-        self._sum -= size
 
 
 class _MadeUpNumbers(TorchFunctionMode):

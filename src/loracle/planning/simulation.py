@@ -26,7 +26,7 @@ PROCESS_BYTES = 40_000_000
 """What a fit adds to the process besides tensors, on a CPU: threads' buffers, code paged in, autograd's nodes."""
 HOLES_BYTES, HOLES_SHARE = 90_000_000, 1.5
 """Free blocks that the C library cannot give back: this multiple of the activations, and so many bytes at most."""
-SPLINTERS: Mapping[str, float] = {"fp32": 0.75, "bf16": 0.0}
+SPLINTERS: Mapping[str, float] = {"fp32": 0.6, "bf16": 0.0}
 """What it holds beyond that for each byte of activations. All four are measured, see docs/planning.md."""
 
 

@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loracle.api import compare, describe, load_model, load_task, save_task, train, write_report
+    from loracle.api import compare, describe, load_model, load_task, plan, save_task, train, write_report
     from loracle.comparison.mistakes import find_mistakes
     from loracle.comparison.side_by_side import compare_runs
     from loracle.errors import LoracleError
@@ -47,6 +47,7 @@ __all__ = [
     "load_task",
     "lora_state_dict",
     "merge",
+    "plan",
     "quantise",
     "save_adapter",
     "save_task",
@@ -71,6 +72,7 @@ _HOMES = {
     "load_task": "loracle.api",
     "lora_state_dict": "loracle.lora.injection",
     "merge": "loracle.lora.injection",
+    "plan": "loracle.api",
     "quantise": "loracle.models.quantising",
     "save_adapter": "loracle.lora.peft_format",
     "save_task": "loracle.api",

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.inspection.description import Description
     from loracle.inspection.measuring import OnProgress
+    from loracle.planning.forecast import Forecast
+    from loracle.planning.forecasting import OnMethod
     from loracle.training.fitting import OnStep
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "find_mistakes",
     "load_model",
     "load_task",
+    "plan",
     "save_task",
     "train",
     "write_report",
@@ -114,6 +117,34 @@ def describe(
     if out is not None:
         write_description(found, out)
     return found
+
+
+def plan(
+    model: str = "minilm",
+    *,
+    labels: int = 2,
+    methods: Sequence[str] = (),
+    memory: str | None = None,
+    probe: bool = False,
+    budget: Budget | None = None,
+    lora: LoRAConfig | None = None,
+    networks: NetworkConfig | None = None,
+    on_method: OnMethod | None = None,
+) -> Forecast:
+    """Say what training a base model would take, method by method; nothing is downloaded but a config.json, at most.
+
+    `model` may be a config.json too, or the name of shipped sizes; `memory` is written as "24GB" (default: that of this
+    machine); `probe` times three real steps with random weights. Raises ConfigError or ModelError for what cannot be.
+
+    >>> import loracle
+    >>> plan = loracle.plan("distilroberta-base", methods=["lora"], memory="24GB")
+    >>> plan.find("lora").counts.adapter, plan.find("lora").counts.head
+    (147456, 592130)
+    """
+    from loracle.planning import forecasting
+
+    setup = _setup(model, "full", budget, lora, networks, None)
+    return forecasting.forecast(setup, labels=labels, methods=methods, memory=memory, probe=probe, on_method=on_method)
 
 
 def train(

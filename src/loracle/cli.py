@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
 
+from loracle.commands.batch_demo import batch_demo
 from loracle.commands.compare import compare
 from loracle.commands.compare_runs import compare_runs
 from loracle.commands.describe import describe
 from loracle.commands.errors import errors
+from loracle.commands.plan import plan
 from loracle.commands.predict import predict
 from loracle.commands.prepare import prepare
 from loracle.commands.report import report
@@ -29,7 +31,7 @@ app = App(
     "Start with: loracle compare reviews.csv",
     default_parameter=Parameter(consume_multiple=True, negative=()),
 )
-for command in (describe, compare, train, predict, report, prepare, errors, compare_runs):
+for command in (plan, describe, compare, train, predict, report, prepare, errors, compare_runs, batch_demo):
     app.command(command)
 
 

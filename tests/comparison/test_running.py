@@ -18,6 +18,7 @@ from loracle.errors import ConfigError, RunError, TrainingError
 from loracle.lora.config import LoRAConfig
 from loracle.methods.method import Method, Setup
 from loracle.methods.registry import METHODS, find_methods, load_classifier
+from loracle.reporting.markdown import render_markdown
 from loracle.training.budget import Budget
 
 Run = Callable[..., Comparison]
@@ -67,6 +68,13 @@ def test_folder_holds_all_files_of_a_run(finished: Path) -> None:
     assert files >= {f"predictions/{name}.parquet" for name in runs}
     assert files >= {f"models/{name}/loracle.json" for name in ("majority", "tfidf", "lora")}
     assert not [name for name in files if Path(name).name.startswith(".")]
+
+
+def test_the_planned_peak_stands_beside_the_measured_one(finished: Path) -> None:
+    by_method = {result.method: result for result in load_comparison(finished).results}
+    assert by_method["lora"].predicted_peak_memory_bytes > 40_000_000
+    assert by_method["tfidf"].predicted_peak_memory_bytes == 0
+    assert "(planned " in render_markdown(load_comparison(finished))
 
 
 def test_predictions_hold_every_test_text_once(finished: Path, task: Task) -> None:

@@ -37,6 +37,7 @@ class Result:
     scoring_seconds_per_1000: float = 0.0
     peak_memory_bytes: int = 0  # growth of the process during the fit
     peak_gpu_memory_bytes: int = 0
+    predicted_peak_memory_bytes: int = 0  # what the plan says, for texts of the full length; 0 where it says nothing
     bytes_on_disk: int = 0
     answers: Mapping[str, Any] | None = None  # of a language model: outcomes, tokens, cost, ...
     configuration: Mapping[str, Any] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Summary:
     scoring_seconds_per_1000: float = 0.0
     peak_memory_bytes: int = 0
     peak_gpu_memory_bytes: int = 0
+    predicted_peak_memory_bytes: int = 0
     bytes_on_disk: int = 0
     cost_seconds: float = 0.0  # search, then scoring the volume of texts named in the ledger
     per_class: tuple[

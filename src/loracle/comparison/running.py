@@ -24,6 +24,7 @@ from loracle.evaluation.metrics import measure, preference, resolve_metric
 from loracle.files import folder_bytes, write_text
 from loracle.methods.method import RemoteScorer
 from loracle.methods.naming import base_precision_of
+from loracle.planning.forecasting import predict_peak
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
@@ -202,11 +203,20 @@ def _score(
         scoring_seconds_per_1000=receipt.seconds_per_1000 or 0.0 if receipt else _time_scoring(classifier, task),
         peak_memory_bytes=found.reading.peak_memory_bytes,
         peak_gpu_memory_bytes=found.reading.peak_gpu_memory_bytes,
+        predicted_peak_memory_bytes=_predict_peak(run.method, setup, len(task.label_names)),
         bytes_on_disk=folder_bytes(model),
         answers=_without_texts(receipt) if receipt else None,
         configuration=_configuration(setup),
         versions=versions(),
     )
+
+
+def _predict_peak(method: Method, setup: Setup, labels: int) -> int:
+    """Return what the plan says of the peak, 0 where it says nothing: a fit is not lost for want of a prediction."""
+    try:
+        return predict_peak(method, setup, labels)
+    except (LoracleError, RuntimeError, NotImplementedError):
+        return 0
 
 
 def _time_scoring(classifier: Classifier, task: Task) -> float:

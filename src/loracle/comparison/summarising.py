@@ -107,6 +107,7 @@ def _summary(
         scoring_seconds_per_1000=scoring,
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
         peak_gpu_memory_bytes=max(run.peak_gpu_memory_bytes for run in runs),
+        predicted_peak_memory_bytes=runs[0].predicted_peak_memory_bytes,
         bytes_on_disk=runs[0].bytes_on_disk,
         cost_seconds=search + scoring * ledger["cost_texts"] / 1000,
         per_class=mean_per_class(labels, probabilities, label_names, thresholds),

@@ -95,7 +95,8 @@ def finetuning(
         quantise(base.network, _base_precision(setup, options), keep=base.head)
         return base
 
-    return training(name, summary, learning_rates, build, save_weights, load_weights, options=options)
+    method = training(name, summary, learning_rates, build, save_weights, load_weights, options=options)
+    return replace(method, prepare=prepare)
 
 
 def training(

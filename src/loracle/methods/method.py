@@ -21,6 +21,7 @@ from loracle.training.budget import Budget
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
+    from loracle.models.loading import Base
     from loracle.prompting.receipt import Receipt
     from loracle.training.fitting import History, OnStep
 
@@ -190,7 +191,8 @@ class Method:
     `cuts_texts` says whether only the first `max_length` tokens of a text are read; `options` names those of the setup
     that it alone reads; `remote` whether another machine
     answers, which may cost money. `check` raises where the method cannot work, before anything is spent. `stored_name`
-    is what a stored configuration calls it, where that is more than its name.
+    is what a stored configuration calls it, where that is more than its name. `prepare` makes the base model what the
+    method trains, where it begins with the base model.
 
     A method without learning rates has one seed: it is deterministic here, or each further seed would be paid for.
     """
@@ -205,6 +207,7 @@ class Method:
     remote: bool = False
     check: Check | None = None
     stored_name: str = ""
+    prepare: Callable[[Base, Setup], None] | None = None
 
     @property
     def by_gradient(self) -> bool:

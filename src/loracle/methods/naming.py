@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from loracle.models.networks import NetworkConfig, check_base_precision
 if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Check, Fit, Fitted, Method, Setup
+    from loracle.models.loading import Base
     from loracle.training.fitting import OnStep
 
 PEFT = "peft"  # the one method whose second part is a name too: peft:ia3
@@ -87,8 +88,14 @@ def with_options(name: str, method: Method) -> Method:
         if options[_RATE] <= 0:
             raise ConfigError(f"method {name!r}: learning_rate is {options[_RATE]}; allowed: a number above 0")
         method = replace(method, learning_rates=(options[_RATE],))
-    changed = _Changed(method.fit, name, lora, networks, options.get(_PRECISION), method.check)
-    return replace(method, name=name, fit=changed, check=changed.look if method.check else None)
+    changed = _Changed(method.fit, name, lora, networks, options.get(_PRECISION), method.check, method.prepare)
+    return replace(
+        method,
+        name=name,
+        fit=changed,
+        check=changed.look if method.check else None,
+        prepare=changed.make if method.prepare else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,7 @@ class _Changed:
     networks: Mapping[str, Any]
     base_precision: str | None
     check: Check | None
+    prepare: Callable[[Base, Setup], None] | None
 
     def __call__(
         self,
@@ -119,6 +127,11 @@ class _Changed:
         """Check what the method checks, with the changed setup."""
         if self.check:
             self.check(task, self.change(setup))
+
+    def make(self, base: Base, setup: Setup) -> None:
+        """Prepare the base as the method prepares it, with the changed setup."""
+        if self.prepare:
+            self.prepare(base, self.change(setup))
 
     def change(self, setup: Setup) -> Setup:
         """Return the setup with the options of the name."""

@@ -184,16 +184,18 @@ def mean_history(summary: Summary, metric: str = "accuracy") -> list[dict[str, f
 def _method_row(comparison: Comparison, summary: Summary, metrics: Sequence[str]) -> Row:
     total = summary.counts.total
     fit, search = figures.seconds(summary.training_seconds), figures.seconds(summary.search_seconds)
+    predicted = summary.predicted_peak_memory_bytes
     trained = _cell(figures.parameters(summary.counts), summary.counts.trainable)
     memory = figures.memory(summary.peak_memory_bytes, summary.peak_gpu_memory_bytes)
     base = f"base {figures.size(summary.counts.base_bytes)}" if summary.counts.base_bytes else ""
+    planned = f"planned {figures.size(predicted)}" if predicted else ""
     return Row(
         cells=(
             Cell(text=summary.method, note=_standing(comparison, summary)),
             *(_metric_cell(summary, name) for name in metrics),
             _with_note(trained, f"of {figures.count(total)}" if total else ""),
             _with_note(_cell(fit, summary.training_seconds), f"({search})" if summary.search_seconds else ""),
-            _with_note(_cell(memory, summary.peak_memory_bytes), base),
+            _with_note(_cell(memory, summary.peak_memory_bytes), ", ".join(filter(None, [base, planned]))),
             _cell(figures.seconds(summary.scoring_seconds_per_1000), summary.scoring_seconds_per_1000),
             _cell(figures.size(summary.bytes_on_disk), summary.bytes_on_disk),
         ),

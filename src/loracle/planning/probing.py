@@ -6,6 +6,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def probe_steps(build: Callable[[], Base], budget: Budget, path: ComputePath, me
     `build` gives the prepared network with random weights; it is called where the plan says that all of it fits in
     `limit` bytes, else ConfigError is raised.
     """
+    from loracle.planning.simulation import ScoredError
     from loracle.training import fitting
     from loracle.training.batching import Tokens
 
@@ -45,18 +47,16 @@ def probe_steps(build: Callable[[], Base], budget: Budget, path: ComputePath, me
         starts = np.arange(0, number * length + 1, length, dtype=np.int64)
         return Tokens(tokens, starts, 0, np.arange(number, dtype=np.int64) % base.config.num_labels)
 
-    ends = [time.perf_counter()]
+    ends: list[float] = []
+
+    def on_step(_texts: int, loss: float | None) -> None:
+        if loss is None:
+            raise ScoredError
+        ends.append(time.perf_counter())
+
     # three steps after a first one, which pays for threads and kernels
-    fitting.fit(
-        base.network,
-        texts((STEPS + 1) * budget.batch_size),
-        texts(1),
-        replace(budget, epochs=1),
-        learning_rate=1e-5,
-        seed=0,
-        path=path,
-        on_step=lambda _, loss: ends.append(time.perf_counter()) if loss is not None else None,
-        score=lambda _labels, _probabilities: {"accuracy": 0.0, "macro_f1": 0.0, "log_loss": 0.0},
-    )
-    seconds = statistics.median(end - start for start, end in itertools.pairwise(ends[1:]))
+    train, once = texts((STEPS + 1) * budget.batch_size), replace(budget, epochs=1)
+    with suppress(ScoredError):
+        fitting.fit(base.network, train, texts(1), once, learning_rate=1e-5, seed=0, path=path, on_step=on_step)
+    seconds = statistics.median(end - start for start, end in itertools.pairwise(ends))
     return Probe(steps=STEPS, seconds_per_step=seconds, texts_per_second=budget.batch_size / seconds)

@@ -20,8 +20,6 @@ from loracle.training.precision import ComputePath
 OnStep = Callable[[int, float | None], None]
 """Called after each step or scored batch with the number of texts done and, in training, the loss."""
 
-Score = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
-
 SCORING_BATCH = 64
 
 
@@ -66,13 +64,12 @@ def fit(
     seed: int,
     path: ComputePath,
     on_step: OnStep | None = None,
-    score: Score = measure,
 ) -> History:
     """Train the parameters that require a gradient; leave the weights of the best validation epoch in the network.
 
     AdamW (Loshchilov & Hutter, 2019), linear warm-up and decay, clipping by norm, batches of similar length in an
     order that depends on the seed alone. Ends early after `budget.patience` epochs without a better validation
-    score; `score` gives the metrics. Raises TrainingError where the loss is no longer a finite number.
+    score. Raises TrainingError where the loss is no longer a finite number.
     """
     generator = np.random.default_rng(seed)
     steps = budget.epochs * -(-len(train) // budget.batch_size)
@@ -85,7 +82,7 @@ def fit(
         batches = shuffled_batches(train.lengths, budget.batch_size, generator)
         set_training_mode(network, base_dropout=budget.base_dropout)
         losses = _train_epoch(network, train, batches, optimizer, schedule, budget.clip, path, on_step)
-        epoch = _validate(network, validation, number, float(np.mean(losses)), path, on_step, score)
+        epoch = _validate(network, validation, number, float(np.mean(losses)), path, on_step)
         epochs.append(epoch)
         if best is None or preference(epoch.metrics, budget.metric) > preference(best.metrics, budget.metric):
             best, weights = epoch, _trainable_weights(network)
@@ -176,13 +173,12 @@ def _validate(
     train_loss: float,
     path: ComputePath,
     on_step: OnStep | None,
-    score: Score,
 ) -> Epoch:
     assert validation.labels is not None
     probabilities = predict_proba(network, validation, path, on_step)
     if not np.isfinite(probabilities).all():
         raise TrainingError(f"the network's output is not finite after epoch {number}; try a lower learning rate")
-    return Epoch(epoch=number, train_loss=train_loss, metrics=score(validation.labels, probabilities))
+    return Epoch(epoch=number, train_loss=train_loss, metrics=measure(validation.labels, probabilities))
 
 
 def _optimizer(network: nn.Module, learning_rate: float, budget: Budget) -> torch.optim.Optimizer:

@@ -52,7 +52,7 @@ def test_all_figures_are_written_as_json(capsys, here: Path):
         (("--memory", "3XB"), "such as 24GB"),
         (("--rank", "0"), "rank is 0"),
         (("--rank", "-2"), "rank is -2"),
-        (("--rank", "500"), "has 128 at most"),
+        (("--rank", "500", "--initialisation", "pissa"), "pissa can take 128"),
         (("--targets", "nothing"), "there are: dense, key, query, value"),
         (("--method", "tfidf"), "allowed here"),
         (("--labels", "0"), "labels is 0"),
@@ -60,6 +60,11 @@ def test_all_figures_are_written_as_json(capsys, here: Path):
 )
 def test_what_cannot_be_is_one_line(tokens: tuple[str, ...], words: str, refusal: Callable[..., str]):
     assert words in refusal("plan", "bert-tiny", *SMALL, *tokens)
+
+
+def test_a_rank_larger_than_the_layers_is_planned_with_a_warning(capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "bert-tiny", *SMALL, "--method", "lora", "--rank", "500"]) == 0
+    assert "loracle: rank is 500, and an update of" in capsys.readouterr().err
 
 
 def test_a_config_of_no_transformer_is_one_line(refusal: Callable[..., str], here: Path):

@@ -134,7 +134,7 @@ def test_a_config_file_of_no_text_classifier_is_refused(tmp_path: Path, content:
 
 def test_what_cannot_be_is_refused_with_what_can() -> None:
     for options, words in [
-        ({"lora": LoRAConfig(rank=2000)}, "rank is 2000.*has 128 at most"),
+        ({"lora": LoRAConfig(rank=2000, initialisation="pissa")}, "rank is 2000; pissa can take 128"),
         ({"lora": LoRAConfig(targets=("nothing",))}, "there are: dense, key, query, value"),
         ({"methods": ["tfidf"]}, "does not train the base model; allowed here: .*lora"),
         ({"methods": ["nope"]}, "unknown method"),

@@ -43,6 +43,8 @@ def build_blueprint(
     """
     from transformers import AutoConfig
 
+    from loracle.models.padding import forget_past
+
     named = dict(enumerate(labels))
     own = {key: value for key, value in sizes.items() if key not in _NOT_SIZES}
     try:
@@ -54,6 +56,7 @@ def build_blueprint(
     except Exception as error:  # sizes that do not fit together are told in a hundred ways
         first = str(error).strip().partition("\n")[0]
         raise ModelError(f"{name} is no transformer that classifies texts: {first}") from error
+    forget_past(network)
     no_tokenizer: Any = None
     return Base(name, network, no_tokenizer, head_of_architecture(network))
 

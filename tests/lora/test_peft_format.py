@@ -137,6 +137,64 @@ def test_options_that_do_not_fit_the_tensors_are_refused_by_name(
     assert not list(lora_layers(model))
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("layers_pattern", 5),
+        ("rank_pattern", ["query"]),
+        ("alpha_pattern", {"query": "much"}),
+        ("target_modules", 5),
+        ("modules_to_save", 5),
+        ("modules_to_save", [5]),
+        ("lora_dropout", "x"),
+        ("layers_to_transform", "all"),
+    ],
+)
+def test_options_of_another_type_are_refused_by_name(folder: Path, option: str, value: object) -> None:
+    edit_config(folder, **{option: value})
+    with pytest.raises(ModelError, match=f"{option}=.*not of a kind that PEFT writes"):
+        load_adapter(small_bert(), folder)
+
+
+def test_a_broken_pattern_of_layers_is_refused(folder: Path) -> None:
+    edit_config(folder, layers_pattern="layer(", layers_to_transform=[0])
+    with pytest.raises(ModelError, match="broken"):
+        load_adapter(small_bert(), folder)
+
+
+def test_a_layer_with_an_alpha_of_its_own_keeps_it_to_itself(tmp_path: Path) -> None:
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.ModuleDict({"value": nn.Linear(8, 8), "a": nn.ModuleDict({"value": nn.Linear(8, 8)})})
+
+    model, config = build(), LoRAConfig(rank=2, alpha=4, targets=("value",))
+    inject(model, config, overrides={"value": LoRAConfig(rank=1, alpha=64)})
+    save_adapter(model, tmp_path)
+    again = build()
+    load_adapter(again, tmp_path)
+    assert {name: (layer.config.rank, layer.config.alpha) for name, layer in lora_layers(again)} == {
+        "value": (1, 64),
+        "a.value": (2, 4),
+    }
+
+
+def test_a_model_with_both_kinds_of_linear_layers_is_saved_and_loaded(tmp_path: Path) -> None:
+    from transformers.pytorch_utils import Conv1D
+
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(8, 6), Conv1D(4, 6))
+
+    model = build()
+    inject(model, LoRAConfig(rank=2, targets=("all-linear",)))
+    for _, layer in lora_layers(model):
+        nn.init.normal_(layer.lora_b)
+    save_adapter(model, tmp_path)
+    again, x = build(), torch.randn(3, 8)
+    load_adapter(again, tmp_path)
+    assert torch.equal(again(x), model(x))
+
+
 def test_a_tensor_with_a_path_in_its_name_is_refused(folder: Path) -> None:
     tensors = load_file(folder / WEIGHTS_FILE) | {"base_model.model.../../x": torch.zeros(2)}
     save_file(tensors, folder / WEIGHTS_FILE)

@@ -216,6 +216,19 @@ def test_rank_dropout_leaves_whole_ranks_out_and_keeps_the_mean() -> None:
     assert torch.equal(layer.eval().update(x), layer.update(x))
 
 
+@pytest.mark.parametrize("factor", [1.003, 0.99])
+def test_dora_keeps_small_changes_of_length_in_bfloat16(factor: float) -> None:
+    torch.manual_seed(0)
+    layer = build_layer(nn.Linear(64, 48, bias=False), LoRAConfig(rank=2, dora=True))
+    x = torch.randn(32, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = layer(x).float()
+        layer.magnitude.data *= factor
+        moved = layer(x).float() - before
+    share = (moved * before).sum() / ((factor - 1) * before.square().sum())
+    assert 0.9 < share < 1.1  # with the subtraction in bfloat16 it is 0.00 for 1.003
+
+
 def test_dora_keeps_row_lengths_apart_from_directions() -> None:
     layer = build_layer(nn.Linear(8, 6), LoRAConfig(rank=2, dora=True))
     nn.init.normal_(layer.lora_b)

@@ -141,3 +141,13 @@ def test_unknown_precision_of_a_base_is_refused(tiny_base: Path) -> None:
         find_methods(["lora:base_precision=int4"])
     with pytest.raises(ConfigError, match="unknown option in method 'full"):
         find_methods(["full:base_precision=int8"])
+
+
+@pytest.mark.parametrize("name", ["dora", "pissa", "rslora"])
+def test_a_variant_on_a_quantised_base_predicts_the_same_when_loaded(
+    name: str, task: Task, setup: Setup, tmp_path: Path
+) -> None:
+    classifier = fit(f"{name}:base_precision=nf4", task, setup)
+    classifier.save(tmp_path / "held")
+    before, after = (item.predict_proba(TEXTS) for item in (classifier, load_classifier(tmp_path / "held")))
+    np.testing.assert_allclose(after, before, atol=1e-3 if name == "pissa" else 0)

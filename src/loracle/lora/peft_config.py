@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ _HARMLESS = {  # what changes no arithmetic
     "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying",
 }  # fmt: skip
 _STARTS = {  # what PEFT's initialisation of a saved adapter means for its base: nothing, or a part taken out of it
-    None: "zero", True: "zero", False: "zero", "gaussian": "zero", "orthogonal": "zero", "eva": "zero",
+    None: "zero", True: "zero", False: "zero", "gaussian": "zero", "orthogonal": "zero",
     "pissa": "pissa", "olora": "olora",
 }  # fmt: skip
 _INDEX = r".*?\.[^.]*\.(?P<index>\d+)\."  # the first number in a layer's name
@@ -69,10 +69,8 @@ class AdapterConfig:
                     "the adapter has tensors for layers that its options (target_modules, exclude_modules, "
                     f"layers_to_transform) leave out: {list_some(strange)}"
                 )
-        if self.raw.get("fan_in_fan_out"):
-            plain = [name for name in layers if not is_transposed(model.get_submodule(name))]
-            if plain:
-                raise ModelError(f"the adapter asks for fan_in_fan_out=True, which {list_some(plain)} is not; refused")
+        if self.raw.get("fan_in_fan_out") and not any(is_transposed(model.get_submodule(name)) for name in layers):
+            raise ModelError(f"the adapter asks for fan_in_fan_out=True, which {list_some(layers)} is not; refused")
 
     def _names(self, layer: str) -> bool:
         if is_inside(layer, self.head) or _matches(self.raw.get("exclude_modules") or (), layer):
@@ -84,8 +82,8 @@ class AdapterConfig:
             return _matches(targets, layer)
         patterns = self.raw.get("layers_pattern") or ()
         patterns = [patterns] if isinstance(patterns, str) else patterns
-        found = [re.match(rf"(?:^|.*?\.){pattern}\.(?P<index>\d+)\.", layer) for pattern in patterns]
-        match = next((match for match in found if match), None) if patterns else re.match(_INDEX, layer)
+        searched = [rf"(?:^|.*?\.){pattern}\.(?P<index>\d+)\..*" for pattern in patterns] or [f"{_INDEX}.*"]
+        match = next((found for pattern in searched if (found := _search(pattern, layer))), None)
         return match is not None and int(match["index"]) in ([indices] if isinstance(indices, int) else indices)
 
 
@@ -107,6 +105,7 @@ def read_config(folder: str | Path) -> AdapterConfig:
     refused = [f"{name}={value!r}" for name, value in raw.items() if not _is_computed(name, value)]
     if refused:
         raise ModelError(f"{path} asks for {', '.join(refused)}, which Loracle does not compute; refused")
+    _check_types(path, raw)
     absent = [name for name in _NUMBERS if not _is_number(raw.get(name))]
     if absent:
         raise ModelError(f"{path} has no number for {', '.join(absent)}; give a folder that save_adapter or PEFT wrote")
@@ -143,8 +142,8 @@ def render_config(model: nn.Module, head: Sequence[str], base_name: str) -> dict
         "lora_dropout": next(iter(configs.values())).dropout,
         "target_modules": list(layers),
         "modules_to_save": list(head) or None,
-        "rank_pattern": {name: size[0] for name, size in sizes.items() if size[0] != rank},
-        "alpha_pattern": {name: size[1] for name, size in sizes.items() if size[1] != alpha},
+        "rank_pattern": {_as_pattern(name): size[0] for name, size in sizes.items() if size[0] != rank},
+        "alpha_pattern": {_as_pattern(name): size[1] for name, size in sizes.items() if size[1] != alpha},
         "bias": "none",
         "fan_in_fan_out": any(is_transposed(layer.base) for layer in layers.values()),
         "use_rslora": rslora,
@@ -165,11 +164,46 @@ def _plain_size(layer: LoRALinear, rslora: bool) -> tuple[int, float]:
     return rank, layer.config.alpha if same else layer.config.scaling * rank
 
 
+def _as_pattern(name: str) -> str:
+    """Return the pattern of this one layer: by its bare name it would be of every layer whose name ends in it too."""
+    return f"^{re.escape(name)}"
+
+
 def _is_computed(name: str, value: Any) -> bool:
     if name == "init_lora_weights":
         return isinstance(value, bool | str | None) and value in _STARTS
     unset = value is None or value is False or value in ("", "none", [], {})
     return unset or name in _READ or name in _HARMLESS
+
+
+def _check_types(path: Path, raw: Mapping[str, Any]) -> None:
+    for names, allowed in _TYPES.items():
+        for name in names:
+            if not (raw.get(name) is None or allowed(raw[name])):
+                raise ModelError(f"{path} has {name}={raw[name]!r}, which is not of a kind that PEFT writes; refused")
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_TYPES: Mapping[tuple[str, ...], Callable[[Any], bool]] = {
+    ("lora_dropout",): _is_number,
+    ("modules_to_save",): _is_words,
+    ("target_modules", "exclude_modules", "layers_pattern"): lambda value: isinstance(value, str) or _is_words(value),
+    ("layers_to_transform",): lambda value: (
+        _is_whole(value) or (isinstance(value, list) and all(map(_is_whole, value)))
+    ),
+    ("rank_pattern", "alpha_pattern"): lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
+}
 
 
 def _module_names(path: Path, raw: Mapping[str, Any]) -> tuple[str, ...]:
@@ -185,23 +219,19 @@ def is_module_name(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch(r"\w+(\.\w+)*", name) is not None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _look_up(patterns: Mapping[str, float] | None, name: str, default: float) -> float:
     return next((value for key, value in (patterns or {}).items() if _search(rf"(.*\.)?({key})", name)), default)
 
 
 def _matches(patterns: str | Sequence[str], name: str) -> bool:
     if isinstance(patterns, str):
-        return _search(patterns, name)
+        return _search(patterns, name) is not None
     return any(name == pattern or name.endswith(f".{pattern}") for pattern in patterns)
 
 
-def _search(pattern: str, name: str) -> bool:
+def _search(pattern: str, name: str) -> re.Match[str] | None:
     try:
-        return re.fullmatch(pattern, name) is not None
+        return re.fullmatch(pattern, name)
     except re.error as error:
         raise ModelError(
             f"the adapter's configuration has the pattern {pattern!r}, which is broken: {error}"

@@ -89,17 +89,22 @@ def load_adapter(
     adapter = read_config(folder)
     head = sorted({*adapter.head, *head})
     tensors, identity = _read_tensors(Path(folder))
-    if base_identity and identity not in ("", base_identity):
-        raise ModelError(
-            f"the adapter in {folder} was trained on other weights than this base model's "
-            f"(identity {identity}, here {base_identity}); load it into the base that it was trained on"
-        )
+    check_identity(f"the adapter in {folder}", identity, base_identity)
     layers = _layers_of(tensors)
     _check_fit(model, tensors, adapter, layers, head)
     config = replace(adapter.lora, targets=layers)
     inject(model, config, head=head, overrides={name: adapter.of_layer(name) for name in layers})
     model.load_state_dict({_own_key(name): tensor for name, tensor in tensors.items()}, strict=False)
     return config
+
+
+def check_identity(what: str, given: str, here: str) -> None:
+    """Raise ModelError where something was trained on other weights than those here; an unknown identity passes."""
+    if given and here and given != here:
+        raise ModelError(
+            f"{what} was trained on other weights than this base model's (identity {given}, here {here}); "
+            "give the base model that it was trained on"
+        )
 
 
 def _head_parameters(model: nn.Module) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ class Extractor:
     tokenizer: PreTrainedTokenizerBase
     path: ComputePath
     base_precision: str = "full"
+    identity: str = ""
 
     def features(
         self, texts: Sequence[str], on_step: OnStep | None = None, *, pool: Literal["mean", "token"] = "mean"
@@ -71,6 +72,7 @@ class Extractor:
             "max_length": self.max_length,
             "precision": self.path.precision,
             "base_precision": self.base_precision,
+            "base_identity": self.identity,
         }
 
 
@@ -85,20 +87,25 @@ def load_extractor(model: str, max_length: int, precision: str, base_precision: 
 
 
 def load_saved_extractor(saved: Mapping[str, Any]) -> Extractor:
-    """Load the extractor that gave this `to_json`; raises as `load_extractor`."""
+    """Load the extractor that gave this `to_json`; raises as `load_extractor`, and ModelError for other weights."""
+    from loracle.lora.peft_format import check_identity
     from loracle.training.precision import choose_path_like
 
     path = choose_path_like(saved["precision"])
-    return _load(saved["model"], saved["max_length"], path, saved.get("base_precision", "full"))
+    extractor = _load(saved["model"], saved["max_length"], path, saved.get("base_precision", "full"))
+    check_identity(f"the regression over {extractor.model}", saved.get("base_identity", ""), extractor.identity)
+    return extractor
 
 
 def _load(model: str, max_length: int, path: ComputePath, base_precision: str) -> Extractor:
+    from loracle.models.identity import identify_weights
     from loracle.models.loading import check_max_length, load_encoder, load_tokenizer
     from loracle.models.quantising import quantise
 
     tokenizer = load_tokenizer(model)
     network = load_encoder(model, attention=path.attention)
+    identity = identify_weights(network, ())
     quantise(network, base_precision)
     network.to(path.device)
     check_max_length(tokenizer, network.config, max_length)
-    return Extractor(model, max_length, network, tokenizer, path, base_precision)
+    return Extractor(model, max_length, network, tokenizer, path, base_precision, identity)

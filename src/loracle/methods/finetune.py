@@ -159,6 +159,11 @@ def read_saved(folder: Path) -> dict[str, Any]:
     return dict(load_json(folder / _FILE, keys=("model", "max_length", "precision", "label_names")))
 
 
+def problem_type(multi_label: bool) -> str:
+    """Return how transformers calls the task, so that others who load the model take a sigmoid or a softmax too."""
+    return "multi_label_classification" if multi_label else "single_label_classification"
+
+
 def check_base(task: Task, setup: Setup) -> None:  # noqa: ARG001
     """Raise ConfigError where the base cannot be held as the setup asks, since a library is missing."""
     from loracle.models.quantising import check_library
@@ -196,8 +201,8 @@ def _fit(
     torch.manual_seed(seed)  # before the head, the adapter or the whole network is initialised
     base = build(task, setup, path)
     config = getattr(base.network, "config", None)
-    if task.multi_label and config is not None:
-        config.problem_type = "multi_label_classification"  # so that others who load it take a sigmoid too
+    if config is not None:
+        config.problem_type = problem_type(task.multi_label)
     counts = count(base)
     train, validation = (
         tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels)

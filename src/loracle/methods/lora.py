@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loracle.errors import ModelError
 from loracle.lora.config import ALL_LINEAR, LoRAConfig
-from loracle.methods.finetune import BASE_PRECISION, finetuning, read_saved
+from loracle.methods.finetune import BASE_PRECISION, finetuning, problem_type, read_saved
 from loracle.methods.method import read_manifest
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def load_merged(folder: str | Path) -> Base:
     saved = read_saved(Path(folder))
     base = load_lora(Path(folder), saved["model"], saved["label_names"], "sdpa")
     merge(base.network)
+    base.config.problem_type = problem_type(saved.get("multi_label", False))
     base.network.eval()
     return base
 

@@ -1,11 +1,13 @@
-"""The variants of LoRA as methods: each is `lora` with one option set, which `lora/variants.py` explains."""
+"""The variants of LoRA as methods: each is `lora` with one option set, which `lora/variants.py` explains.
+
+Another value of that option is `lora` too: `lora:b_learning_rate_ratio=4`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from loracle.lora.config import LoRAConfig
 from loracle.methods.finetune import finetuning
 from loracle.methods.lora import LORA, load_lora, prepare_lora, save_lora
 
@@ -13,19 +15,17 @@ if TYPE_CHECKING:
     from loracle.methods.method import Method, Setup
     from loracle.models.loading import Base
 
-_PLAIN = LoRAConfig()
 _LOWER = (3e-4, 1e-3, 1e-4, 3e-3, 3e-5)  # where A and B start large, or B learns faster than A
 
 
 def _variant(name: str, summary: str, option: str, value: Any, rates: tuple[float, ...]) -> Method:
-    """Return LoRA with one option set, unless it was set to something else already."""
+    """Return LoRA with one option set, whatever the setup says of it; the name cannot say otherwise."""
 
     def prepare(base: Base, setup: Setup) -> None:
-        given = getattr(setup.lora, option)
-        chosen = value if given == getattr(_PLAIN, option) else given
-        prepare_lora(base, replace(setup, lora=replace(setup.lora, **{option: chosen})))
+        prepare_lora(base, replace(setup, lora=replace(setup.lora, **{option: value})))
 
-    return finetuning(name, summary, rates, prepare, save_lora, load_lora, options=LORA.options)
+    others = tuple(other for other in LORA.options if other != option)
+    return finetuning(name, summary, rates, prepare, save_lora, load_lora, options=others)
 
 
 VARIANTS = (

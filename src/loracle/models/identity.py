@@ -6,21 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from loracle.errors import ModelError
-
 if TYPE_CHECKING:
     from torch import nn
 
 _SAMPLED = 16
-
-
-def check_identity(what: str, given: str, here: str) -> None:
-    """Raise ModelError where something was trained on other weights than those here; an unknown identity passes."""
-    if given and here and given != here:
-        raise ModelError(
-            f"{what} was trained on other weights than this base model's (identity {given}, here {here}); "
-            "give the base model that it was trained on"
-        )
 
 
 def identify_weights(network: nn.Module, head: Sequence[str]) -> str:

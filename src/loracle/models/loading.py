@@ -173,8 +173,7 @@ def load_trained(folder: Path, name: str, label_names: Sequence[str], *, attenti
     from safetensors.torch import load_file
 
     from loracle.lora.injection import is_inside
-    from loracle.lora.peft_format import IDENTITY
-    from loracle.models.identity import check_identity
+    from loracle.lora.peft_format import IDENTITY, check_identity
 
     base = load_base(name, label_names, attention=attention)
     with reading(str(folder)):

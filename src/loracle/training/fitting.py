@@ -81,7 +81,7 @@ def fit(
     generator = np.random.default_rng(seed)
     steps = budget.epochs * -(-len(train) // budget.batch_size)
     network.to(path.device)
-    optimizer = _optimizer(network, learning_rate, budget)
+    optimizer = build_optimizer(network, learning_rate, budget)
     assert train.labels is not None
     loss = build_loss(budget, train.labels)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, linear_schedule(steps, budget.warmup))
@@ -212,7 +212,7 @@ def _validate(
     return Epoch(epoch=number, train_loss=train_loss, metrics=metrics, thresholds=thresholds)
 
 
-def _optimizer(network: nn.Module, learning_rate: float, budget: Budget) -> torch.optim.Optimizer:
+def build_optimizer(network: nn.Module, learning_rate: float, budget: Budget) -> torch.optim.Optimizer:
     """Return AdamW over what is trainable; biases and norms do not decay, and LoRA+ has a learning rate for B."""
     ratios = learning_rate_ratios(network)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -359,3 +359,22 @@ def test_method_that_an_architecture_has_no_place_for_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="PEFT refuses this PREFIX_TUNING"):
         fit(f"peft:{config('PREFIX_TUNING')}", task, distilbert)
+
+
+@pytest.mark.parametrize("kind", ["PROMPT_TUNING", "P_TUNING"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_virtual_tokens_are_refused_where_a_text_would_depend_on_its_neighbours(
+    checkpoint, task: Task, setup: Setup, config: WriteConfig, architecture: str, kind: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{kind} cannot be used with the architecture '{architecture}': padding"):
+        fit(f"peft:{config(kind)}", task, replace(setup, model=str(checkpoint(architecture))))
+
+
+@pytest.mark.parametrize("kind", ["IA3", "LORA"])
+def test_text_in_a_decoder_gives_the_same_whatever_its_neighbours(
+    checkpoint, task: Task, setup: Setup, config: WriteConfig, kind: str
+) -> None:
+    targets = {"target_modules": ["q_proj", "v_proj"], **({"feedforward_modules": []} if kind == "IA3" else {})}
+    classifier = fit(f"peft:{config(kind, **targets)}", task, replace(setup, model=str(checkpoint("llama"))))
+    alone = np.concatenate([classifier.predict_proba([text]) for text in TEXTS])
+    np.testing.assert_allclose(classifier.predict_proba(TEXTS), alone, rtol=0, atol=1e-5)

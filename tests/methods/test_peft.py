@@ -269,6 +269,7 @@ def test_two_files_of_one_name_are_refused(config: WriteConfig, tmp_path: Path) 
         ('{"peft_type": "VERA", "auto_mapping": {"parent_library": "os"}}', "could run code"),
         ('{"peft_type": "LORA", "megatron_config": {"x": 1}}', "could run code"),
         ('{"peft_type": "LORA", "eva_config": {"rho": 1}}', "needs data before training"),
+        ('{"peft_type": "LORA", "init_lora_weights": "pissa_niter_4"}', "write pissa"),
         ('{"peft_type": "PROMPT_TUNING", "tokenizer_kwargs": {"trust_remote_code": true}}', "could run code"),
         ('{"peft_type": "IA3", "task_type": "CAUSAL_LM"}', "task_type is 'CAUSAL_LM'"),
         ('{"peft_type": "LORA", "use_dora": true, "megatron_core": 1, "r": 4, "bias": "none", "lora_alpha": 4, '
@@ -378,3 +379,12 @@ def test_text_in_a_decoder_gives_the_same_whatever_its_neighbours(
     classifier = fit(f"peft:{config(kind, **targets)}", task, replace(setup, model=str(checkpoint("llama"))))
     alone = np.concatenate([classifier.predict_proba([text]) for text in TEXTS])
     np.testing.assert_allclose(classifier.predict_proba(TEXTS), alone, rtol=0, atol=1e-5)
+
+
+def test_pissa_is_loaded_as_the_model_that_was_saved(
+    task: Task, setup: Setup, config: WriteConfig, tmp_path: Path
+) -> None:
+    classifier = fit(f"peft:{config('LORA', init_lora_weights='pissa')}", task, setup)
+    classifier.save(tmp_path / "saved")
+    loaded = load_classifier(tmp_path / "saved")
+    assert np.array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))

@@ -121,6 +121,9 @@ def _check(content: Mapping[str, Any]) -> None:
     for key, reason in _UNREAD.items():
         if content.get(key):
             raise ConfigError(f"{key} is refused, since it {reason}; leave it out")
+    start = str(content.get("init_lora_weights"))
+    if start.lower().startswith("pissa_niter"):
+        raise ConfigError(f"init_lora_weights {start} is drawn at random, anew when the adapter is loaded; write pissa")
     _check_library()
     from loracle.models.adapting import parse_config
 

@@ -155,6 +155,24 @@ def test_method_works_on_a_quantised_base(
     assert np.array_equal(loaded.predict_proba(TEXTS), held.predict_proba(TEXTS))
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "layers"),
+    [
+        ("LORA", {"init_lora_weights": "mica"}, 2 * 6 + 1),
+        ("PROMPT_TUNING", {"modules_to_save": ["intermediate.dense"]}, 2 * 5 + 1),
+    ],
+)
+def test_what_peft_brings_is_never_quantised(
+    task: Task, setup: Setup, config: WriteConfig, tmp_path: Path, kind: str, options: dict[str, Any], layers: int
+) -> None:
+    classifier = fit(f"peft:{config(kind, **options)}:base_precision=int8", task, setup)
+    classifier.save(tmp_path / "saved")
+    loaded = load_classifier(tmp_path / "saved")
+    for held in (classifier, loaded):
+        assert len(list(quantised_layers(held.scorer.base.network))) == layers
+    assert np.array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
 def test_dropout_is_on_in_the_adapter_alone(task: Task, setup: Setup, config: WriteConfig) -> None:
     network = fit(f"peft:{config('LORA')}", task, setup).scorer.base.network
     set_training_mode(network, base_dropout=False)

@@ -45,6 +45,17 @@ class AdaptedNetwork(nn.Module):
         """PEFT's configuration."""
         return self.model.peft_config["default"]
 
+    def brought_modules(self) -> list[str]:
+        """Return the dotted names of the linear layers that PEFT brought, and of the modules that it copied."""
+        from peft.utils.other import ModulesToSaveWrapper
+
+        return [
+            name
+            for name, module in self.named_modules()
+            if isinstance(module, ModulesToSaveWrapper)
+            or (type(module) is nn.Linear and id(module.weight) not in self.base_parameters)
+        ]
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Return what the wrapped network returns."""
         return self.model(input_ids=input_ids, attention_mask=attention_mask)
@@ -128,9 +139,8 @@ def save_adapted(base: Base, folder: Path, *, base_name: str) -> None:
     config = network.adapter_config
     config.base_model_name_or_path = base_name
     if config.peft_type == _ADALORA:
-        config.rank_pattern = (
-            None  # of the last step; the kept epoch may be an earlier one, its zeros are in its weights
-        )
+        # It is that of the last step; the kept epoch may be an earlier one, whose zeros are in its weights.
+        config.rank_pattern = None
     network.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # a form that nobody has filled in
 

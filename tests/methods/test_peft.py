@@ -222,6 +222,30 @@ def test_virtual_tokens_beyond_the_positions_are_refused(task: Task, setup: Setu
         fit(f"peft:{config('PROMPT_TUNING', num_virtual_tokens=40)}", task, setup)
 
 
+def test_positions_that_an_architecture_keeps_for_padding_are_not_counted(
+    checkpoint, task: Task, setup: Setup, config: WriteConfig
+) -> None:
+    roberta = replace(setup, model=str(checkpoint("roberta")))  # 66 positions for 64 tokens
+    fit(f"peft:{config('PROMPT_TUNING', num_virtual_tokens=32)}", task, roberta)
+    with pytest.raises(ConfigError, match="33 virtual tokens and a max_length of 32 are more than the 64 positions"):
+        fit(f"peft:{config('PROMPT_TUNING', num_virtual_tokens=33)}", task, roberta)
+
+
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "LORA"])
+def test_gradient_checkpointing_is_refused_by_prefix_tuning_alone(
+    task: Task, setup: Setup, config: WriteConfig, kind: str
+) -> None:
+    recomputed = replace(setup, budget=replace(setup.budget, gradient_checkpointing=True))
+    (method,) = find_methods([f"peft:{config(kind)}"])
+    assert method.check is not None
+    if kind == "PREFIX_TUNING":
+        with pytest.raises(ConfigError, match="leave gradient_checkpointing or this method out"):
+            method.check(task, recomputed)
+        return
+    method.check(task, recomputed)
+    method.fit(task, recomputed, seed=0)
+
+
 def test_targets_that_match_nothing_are_refused(task: Task, setup: Setup, config: WriteConfig) -> None:
     with pytest.raises(ConfigError, match="PEFT refuses this IA3: No modules were targeted"):
         fit(f"peft:{config('IA3', target_modules=['nothing'], feedforward_modules=[])}", task, setup)

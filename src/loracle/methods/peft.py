@@ -157,6 +157,7 @@ def _method(name: str, file: PeftFile) -> Method:
         from loracle.models.adapting import parse_config
 
         check_base(task, setup)
+        _check_recomputing(file, setup)
         parse_config(_scheduled(file.content, steps=_count_steps(task, setup)))
 
     summary = f"{file.content['peft_type']} through PEFT, and the head"
@@ -168,9 +169,19 @@ def _count_steps(task: Task, setup: Setup) -> int:
     return setup.budget.epochs * -(-len(task.train) // setup.budget.batch_size)
 
 
+def _check_recomputing(file: PeftFile, setup: Setup) -> None:
+    if setup.budget.gradient_checkpointing and file.content["peft_type"] == "PREFIX_TUNING":
+        raise ConfigError(
+            f"{file.path}: PREFIX_TUNING hands each layer keys and values, which cannot be recomputed; "
+            "leave gradient_checkpointing or this method out"
+        )
+
+
 def _check_positions(base: Base, file: PeftFile, setup: Setup) -> None:
+    from loracle.models.families import count_positions
+
     virtual = file.content.get("num_virtual_tokens") or 0
-    limit = getattr(base.config, "max_position_embeddings", None)
+    limit = count_positions(base.config)
     if limit is not None and virtual + setup.budget.max_length > limit:
         raise ConfigError(
             f"{file.path}: {virtual} virtual tokens and a max_length of {setup.budget.max_length} are more than the "

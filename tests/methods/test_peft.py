@@ -343,6 +343,17 @@ def test_name_without_a_file_is_refused(name: str, message: str) -> None:
         find_methods([name])
 
 
+def test_path_with_a_comma_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    (folder / "ia3.json").write_text('{"peft_type": "IA3"}')
+    with pytest.raises(ConfigError, match=r"'b/ia3.json' is no method; write peft:<file>.json, with no comma"):
+        find_methods([f"tfidf,peft:{folder / 'ia3.json'}"])
+    monkeypatch.chdir(folder)
+    with pytest.raises(ConfigError, match=r"a,b/ia3\.json has a comma"):  # run.toml would hold the whole path
+        find_methods(["tfidf,peft:ia3.json"])
+
+
 def test_option_that_peft_methods_do_not_read_is_refused(config: WriteConfig) -> None:
     with pytest.raises(ConfigError, match="unknown option"):
         find_methods([f"peft:{config('IA3')}:rank=4"])

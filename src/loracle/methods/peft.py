@@ -93,6 +93,8 @@ def read_file(path: Path) -> PeftFile:
     path = path.expanduser().resolve()
     if not _STEM.fullmatch(path.stem):
         raise ConfigError(f"{path} cannot name a method; rename it with letters, digits, _, + and - before .json")
+    if "," in str(path):
+        raise ConfigError(f"{path} has a comma, which stands between two methods; move the file to another folder")
     try:
         text = path.read_bytes()
         content = json.loads(text)

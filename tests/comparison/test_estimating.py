@@ -1,5 +1,6 @@
 """The estimate is the pace of a few batches, times what there is to do. The clock is a made one: no timed test."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from loracle.comparison import estimating
 from loracle.comparison.estimating import estimate_seconds
 from loracle.data.loading import load_task
 from loracle.data.task import Task
+from loracle.errors import ConfigError, DataError
 from loracle.methods.method import Method, Setup
-from loracle.methods.registry import METHODS
+from loracle.methods.registry import METHODS, find_methods
 from loracle.training.budget import Budget
 
 LOADING, SECONDS_PER_TEXT = 7.0, 0.25
@@ -95,3 +97,16 @@ def test_sample_is_a_few_batches_with_every_label(task: Task) -> None:
     estimate_seconds(replace(METHODS["tfidf"], fit=fit), task, SETUP, fits=1, seeds=1)
     assert len(seen[0].train) <= 4 * BATCH + len(task.label_names)
     assert set(seen[0].train.labels) == set(task.train.labels)
+
+
+@pytest.mark.parametrize(("tinit", "error"), [(20, DataError), (10_000, ConfigError)])
+def test_schedule_that_fits_the_run_and_not_the_sample_is_no_bad_configuration(
+    task: Task, tiny_base: Path, tmp_path: Path, tinit: int, error: type[Exception]
+) -> None:
+    path = tmp_path / "adalora.json"
+    path.write_text(json.dumps({"peft_type": "ADALORA", "target_modules": ["query"], "tinit": tinit, "tfinal": 2}))
+    budget = Budget(epochs=20, batch_size=BATCH, max_length=24, precision="fp32")
+    with pytest.raises(error):
+        estimate_seconds(
+            find_methods([f"peft:{path}"])[0], task, Setup(model=str(tiny_base), budget=budget), fits=1, seeds=1
+        )

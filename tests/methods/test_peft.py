@@ -155,6 +155,24 @@ def test_method_works_on_a_quantised_base(
     assert np.array_equal(loaded.predict_proba(TEXTS), held.predict_proba(TEXTS))
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "layers"),
+    [
+        ("LORA", {"init_lora_weights": "mica"}, 2 * 6 + 1),
+        ("PROMPT_TUNING", {"modules_to_save": ["intermediate.dense"]}, 2 * 5 + 1),
+    ],
+)
+def test_what_peft_brings_is_never_quantised(
+    task: Task, setup: Setup, config: WriteConfig, tmp_path: Path, kind: str, options: dict[str, Any], layers: int
+) -> None:
+    classifier = fit(f"peft:{config(kind, **options)}:base_precision=int8", task, setup)
+    classifier.save(tmp_path / "saved")
+    loaded = load_classifier(tmp_path / "saved")
+    for held in (classifier, loaded):
+        assert len(list(quantised_layers(held.scorer.base.network))) == layers
+    assert np.array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
 def test_dropout_is_on_in_the_adapter_alone(task: Task, setup: Setup, config: WriteConfig) -> None:
     network = fit(f"peft:{config('LORA')}", task, setup).scorer.base.network
     set_training_mode(network, base_dropout=False)
@@ -202,6 +220,30 @@ def test_adalora_without_steps_to_prune_in_is_refused_before_it_runs(
 def test_virtual_tokens_beyond_the_positions_are_refused(task: Task, setup: Setup, config: WriteConfig) -> None:
     with pytest.raises(ConfigError, match="64 positions"):
         fit(f"peft:{config('PROMPT_TUNING', num_virtual_tokens=40)}", task, setup)
+
+
+def test_positions_that_an_architecture_keeps_for_padding_are_not_counted(
+    checkpoint, task: Task, setup: Setup, config: WriteConfig
+) -> None:
+    roberta = replace(setup, model=str(checkpoint("roberta")))  # 66 positions for 64 tokens
+    fit(f"peft:{config('PROMPT_TUNING', num_virtual_tokens=32)}", task, roberta)
+    with pytest.raises(ConfigError, match="33 virtual tokens and a max_length of 32 are more than the 64 positions"):
+        fit(f"peft:{config('PROMPT_TUNING', num_virtual_tokens=33)}", task, roberta)
+
+
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "LORA"])
+def test_gradient_checkpointing_is_refused_by_prefix_tuning_alone(
+    task: Task, setup: Setup, config: WriteConfig, kind: str
+) -> None:
+    recomputed = replace(setup, budget=replace(setup.budget, gradient_checkpointing=True))
+    (method,) = find_methods([f"peft:{config(kind)}"])
+    assert method.check is not None
+    if kind == "PREFIX_TUNING":
+        with pytest.raises(ConfigError, match="leave gradient_checkpointing or this method out"):
+            method.check(task, recomputed)
+        return
+    method.check(task, recomputed)
+    method.fit(task, recomputed, seed=0)
 
 
 def test_targets_that_match_nothing_are_refused(task: Task, setup: Setup, config: WriteConfig) -> None:
@@ -269,6 +311,7 @@ def test_two_files_of_one_name_are_refused(config: WriteConfig, tmp_path: Path) 
         ('{"peft_type": "VERA", "auto_mapping": {"parent_library": "os"}}', "could run code"),
         ('{"peft_type": "LORA", "megatron_config": {"x": 1}}', "could run code"),
         ('{"peft_type": "LORA", "eva_config": {"rho": 1}}', "needs data before training"),
+        ('{"peft_type": "LORA", "init_lora_weights": "pissa_niter_4"}', "write pissa"),
         ('{"peft_type": "PROMPT_TUNING", "tokenizer_kwargs": {"trust_remote_code": true}}', "could run code"),
         ('{"peft_type": "IA3", "task_type": "CAUSAL_LM"}', "task_type is 'CAUSAL_LM'"),
         ('{"peft_type": "LORA", "use_dora": true, "megatron_core": 1, "r": 4, "bias": "none", "lora_alpha": 4, '
@@ -298,6 +341,17 @@ def test_file_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, content
 def test_name_without_a_file_is_refused(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         find_methods([name])
+
+
+def test_path_with_a_comma_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    (folder / "ia3.json").write_text('{"peft_type": "IA3"}')
+    with pytest.raises(ConfigError, match=r"'b/ia3.json' is no method; write peft:<file>.json, with no comma"):
+        find_methods([f"tfidf,peft:{folder / 'ia3.json'}"])
+    monkeypatch.chdir(folder)
+    with pytest.raises(ConfigError, match=r"a,b/ia3\.json has a comma"):  # run.toml would hold the whole path
+        find_methods(["tfidf,peft:ia3.json"])
 
 
 def test_option_that_peft_methods_do_not_read_is_refused(config: WriteConfig) -> None:
@@ -359,3 +413,31 @@ def test_method_that_an_architecture_has_no_place_for_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="PEFT refuses this PREFIX_TUNING"):
         fit(f"peft:{config('PREFIX_TUNING')}", task, distilbert)
+
+
+@pytest.mark.parametrize("kind", ["PROMPT_TUNING", "P_TUNING"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_virtual_tokens_are_refused_where_a_text_would_depend_on_its_neighbours(
+    checkpoint, task: Task, setup: Setup, config: WriteConfig, architecture: str, kind: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{kind} cannot be used with the architecture '{architecture}': padding"):
+        fit(f"peft:{config(kind)}", task, replace(setup, model=str(checkpoint(architecture))))
+
+
+@pytest.mark.parametrize("kind", ["IA3", "LORA"])
+def test_text_in_a_decoder_gives_the_same_whatever_its_neighbours(
+    checkpoint, task: Task, setup: Setup, config: WriteConfig, kind: str
+) -> None:
+    targets = {"target_modules": ["q_proj", "v_proj"], **({"feedforward_modules": []} if kind == "IA3" else {})}
+    classifier = fit(f"peft:{config(kind, **targets)}", task, replace(setup, model=str(checkpoint("llama"))))
+    alone = np.concatenate([classifier.predict_proba([text]) for text in TEXTS])
+    np.testing.assert_allclose(classifier.predict_proba(TEXTS), alone, rtol=0, atol=1e-5)
+
+
+def test_pissa_is_loaded_as_the_model_that_was_saved(
+    task: Task, setup: Setup, config: WriteConfig, tmp_path: Path
+) -> None:
+    classifier = fit(f"peft:{config('LORA', init_lora_weights='pissa')}", task, setup)
+    classifier.save(tmp_path / "saved")
+    loaded = load_classifier(tmp_path / "saved")
+    assert np.array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))

@@ -100,6 +100,14 @@ def test_bitfit_trains_biases_and_head_alone(bert: Base) -> None:
     assert "bert.encoder.layer.0.output.dense.bias" in trainable(bert)
 
 
+def test_bitfit_trains_the_biases_that_deberta_calls_otherwise(architectures) -> None:
+    deberta = build(architectures.ARCHITECTURES["deberta"]())
+    train_biases(deberta)
+    query_value = {name for name, _ in deberta.network.named_parameters() if name.endswith(("q_bias", "v_bias"))}
+    assert len(query_value) == 2 * 2
+    assert query_value < trainable(deberta)
+
+
 def test_bitfit_without_biases_is_refused() -> None:
     config = LlamaConfig(vocab_size=50, hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2)
     with pytest.raises(ConfigError, match="no biases"):

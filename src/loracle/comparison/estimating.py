@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from loracle.errors import ConfigError, DataError
+
 if TYPE_CHECKING:
     from loracle.data.task import Split, Task
     from loracle.methods.method import Method, Setup
@@ -39,12 +41,14 @@ class _Clock:
 def estimate_seconds(method: Method, task: Task, setup: Setup, *, fits: int, seeds: int) -> float:
     """Fit the method on a few batches; extrapolate to so many fits, and test predictions by so many seeds.
 
-    A remote method is not tried, since that costs money: 0.
+    A remote method is not tried, since that costs money: 0. Raises DataError where the method can work on the task and
+    not on so few texts.
     """
     if method.remote:
         return 0.0
     sample, clock = _sample(task, setup.budget.batch_size), _Clock()
     quick = replace(setup, budget=replace(setup.budget, epochs=1))
+    _check_sample(method, task, setup, sample, quick)
     start, wall = _time_fit(method, sample, quick, clock)
     train, validation, test = len(task.train), len(task.validation), len(task.test)
     if not method.by_gradient and not clock.ends:
@@ -56,6 +60,17 @@ def estimate_seconds(method: Method, task: Task, setup: Setup, *, fits: int, see
     loading = clock.ends[0] - start
     epoch = train / pace + validation / (_SCORING_IS_FASTER * pace)
     return fits * (loading + setup.budget.epochs * epoch) + seeds * test / (_SCORING_IS_FASTER * pace)
+
+
+def _check_sample(method: Method, task: Task, setup: Setup, sample: Task, quick: Setup) -> None:
+    """Tell what does not work at all, a ConfigError, from what fits the steps of the whole task alone."""
+    if method.check is None:
+        return
+    method.check(task, setup)
+    try:
+        method.check(sample, quick)
+    except ConfigError as error:
+        raise DataError(f"its sample of {len(sample.train)} texts is too small for it: {error}") from error
 
 
 def _time_fit(method: Method, sample: Task, setup: Setup, clock: _Clock) -> tuple[float, float]:

@@ -93,6 +93,8 @@ def read_file(path: Path) -> PeftFile:
     path = path.expanduser().resolve()
     if not _STEM.fullmatch(path.stem):
         raise ConfigError(f"{path} cannot name a method; rename it with letters, digits, _, + and - before .json")
+    if "," in str(path):
+        raise ConfigError(f"{path} has a comma, which stands between two methods; move the file to another folder")
     try:
         text = path.read_bytes()
         content = json.loads(text)
@@ -121,6 +123,9 @@ def _check(content: Mapping[str, Any]) -> None:
     for key, reason in _UNREAD.items():
         if content.get(key):
             raise ConfigError(f"{key} is refused, since it {reason}; leave it out")
+    start = str(content.get("init_lora_weights"))
+    if start.lower().startswith("pissa_niter"):
+        raise ConfigError(f"init_lora_weights {start} is drawn at random, anew when the adapter is loaded; write pissa")
     _check_library()
     from loracle.models.adapting import parse_config
 
@@ -154,6 +159,7 @@ def _method(name: str, file: PeftFile) -> Method:
         from loracle.models.adapting import parse_config
 
         check_base(task, setup)
+        _check_recomputing(file, setup)
         parse_config(_scheduled(file.content, steps=_count_steps(task, setup)))
 
     summary = f"{file.content['peft_type']} through PEFT, and the head"
@@ -165,9 +171,19 @@ def _count_steps(task: Task, setup: Setup) -> int:
     return setup.budget.epochs * -(-len(task.train) // setup.budget.batch_size)
 
 
+def _check_recomputing(file: PeftFile, setup: Setup) -> None:
+    if setup.budget.gradient_checkpointing and file.content["peft_type"] == "PREFIX_TUNING":
+        raise ConfigError(
+            f"{file.path}: PREFIX_TUNING hands each layer keys and values, which cannot be recomputed; "
+            "leave gradient_checkpointing or this method out"
+        )
+
+
 def _check_positions(base: Base, file: PeftFile, setup: Setup) -> None:
+    from loracle.models.families import count_positions
+
     virtual = file.content.get("num_virtual_tokens") or 0
-    limit = getattr(base.config, "max_position_embeddings", None)
+    limit = count_positions(base.config)
     if limit is not None and virtual + setup.budget.max_length > limit:
         raise ConfigError(
             f"{file.path}: {virtual} virtual tokens and a max_length of {setup.budget.max_length} are more than the "

@@ -14,7 +14,7 @@ from loracle.methods.lora import LORA
 from loracle.methods.lstm import LSTM
 from loracle.methods.majority import MAJORITY
 from loracle.methods.method import Classifier, Method, read_manifest
-from loracle.methods.naming import is_peft, plain_name, with_options
+from loracle.methods.naming import PEFT, is_peft, plain_name, with_options
 from loracle.methods.partial import PARTIAL
 from loracle.methods.peft import find_peft, load_peft
 from loracle.methods.probe import PROBE
@@ -49,6 +49,8 @@ def find_methods(names: Sequence[str]) -> tuple[Method, ...]:
     names = [name for given in names for name in _GROUPS.get(given, (given,))]
     for name in names:
         if plain_name(name) not in METHODS and not is_peft(name):
+            if ".json" in name:
+                raise ConfigError(f"{name!r} is no method; write {PEFT}:<file>.json, with no comma in its path")
             raise unknown("method", plain_name(name), [*METHODS, *_GROUPS])
         if names.count(name) > 1:
             raise ConfigError(f"method {name!r} is named twice")

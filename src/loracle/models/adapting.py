@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from loracle.models.loading import Base
 
 _ADALORA = "ADALORA"
-_TRIAL = [[1, 2, 3]]  # ids that every vocabulary has
+_TEXTS = ("a", "a b")  # the shortest of which one is padded: virtual tokens may leave few positions
+_TOLERANCE = 1e-4  # float32 differs by 1e-6; what reads a padding token by far more
 
 
 class AdaptedNetwork(nn.Module):
@@ -43,6 +44,17 @@ class AdaptedNetwork(nn.Module):
     def adapter_config(self) -> Any:
         """PEFT's configuration."""
         return self.model.peft_config["default"]
+
+    def brought_modules(self) -> list[str]:
+        """Return the dotted names of the linear layers that PEFT brought, and of the modules that it copied."""
+        from peft.utils.other import ModulesToSaveWrapper
+
+        return [
+            name
+            for name, module in self.named_modules()
+            if isinstance(module, ModulesToSaveWrapper)
+            or (type(module) is nn.Linear and id(module.weight) not in self.base_parameters)
+        ]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Return what the wrapped network returns."""
@@ -101,7 +113,8 @@ def parse_config(raw: Mapping[str, Any]) -> Any:
 def adapt(base: Base, raw: Mapping[str, Any]) -> Base:
     """Wrap the network by PEFT as a configuration says; what PEFT adds and the head are left trainable.
 
-    Raises ConfigError where PEFT refuses it, or it does not work with this architecture.
+    Raises ConfigError where PEFT refuses it, it does not work with this architecture, or padding changes what a text
+    gives.
     """
     from peft import get_peft_model
 
@@ -110,7 +123,12 @@ def adapt(base: Base, raw: Mapping[str, Any]) -> Base:
     outside = _outside_head(base)
     with _refusals(str(raw["peft_type"])):
         adapted = _wrapped(base, get_peft_model(base.network, config), outside)
-        _try(adapted)
+        moved = _try(adapted)
+    if not moved <= _TOLERANCE:
+        raise ConfigError(
+            f"{raw['peft_type']} cannot be used with the architecture {base.config.model_type!r}: padding changes what "
+            "a text gives; give another base model or leave this method out"
+        )
     return adapted
 
 
@@ -121,9 +139,8 @@ def save_adapted(base: Base, folder: Path, *, base_name: str) -> None:
     config = network.adapter_config
     config.base_model_name_or_path = base_name
     if config.peft_type == _ADALORA:
-        config.rank_pattern = (
-            None  # of the last step; the kept epoch may be an earlier one, its zeros are in its weights
-        )
+        # It is that of the last step; the kept epoch may be an earlier one, whose zeros are in its weights.
+        config.rank_pattern = None
     network.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # a form that nobody has filled in
 
@@ -187,11 +204,19 @@ def _wrapped(base: Base, model: Any, outside: Sequence[nn.Parameter]) -> Base:
     return replace(base, network=network, head=head)
 
 
-def _try(base: Base) -> None:
-    """Compute once, so that an architecture that the method does not work with is refused before training."""
-    ids = torch.tensor(_TRIAL)
+def _try(base: Base) -> float:
+    """Return how far the logits of a text move, relative to them, where it is padded beside a longer one.
+
+    PEFT hands the network vectors in place of ids for virtual tokens, so that a decoder cannot tell which are padding.
+    """
+    both = base.tokenizer(list(_TEXTS), padding=True, return_tensors="pt")
+    alone = base.tokenizer(_TEXTS[0], return_tensors="pt")
     with torch.inference_mode():
-        base.network(input_ids=ids, attention_mask=torch.ones_like(ids))
+        first, second = (
+            base.network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[0]
+            for batch in (alone, both)
+        )
+    return float((first - second).abs().max()) / max(1.0, float(first.abs().max()))
 
 
 @contextmanager

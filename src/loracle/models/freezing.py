@@ -33,7 +33,7 @@ def train_upper_layers(base: Base, frozen_layers: float = 2 / 3, *, train_embedd
 def train_biases(base: Base) -> None:
     """Train every bias and the head alone (BitFit; Ben Zaken et al., 2022); ConfigError where nothing has a bias."""
     freeze(base.network, keep=base.head)
-    biases = [parameter for name, parameter in base.network.named_parameters() if name.rpartition(".")[2] == "bias"]
+    biases = [parameter for name, parameter in base.network.named_parameters() if _is_bias(name, parameter)]
     if not any(not parameter.requires_grad for parameter in biases):
         raise ConfigError(f"the base model {base.name} has no biases outside its head; bitfit has nothing to train")
     for parameter in biases:
@@ -82,3 +82,9 @@ def find_embeddings(network: nn.Module, layers: list[str]) -> str:
     while (parent := name.rpartition(".")[0]) and not any(is_inside(layer, [parent]) for layer in layers):
         name = parent
     return name
+
+
+def _is_bias(name: str, parameter: nn.Parameter) -> bool:
+    """Say whether a parameter is a bias; those of DeBERTa's query and value are called q_bias and v_bias."""
+    last = name.rpartition(".")[2]
+    return parameter.ndim == 1 and (last == "bias" or last.endswith("_bias"))

@@ -50,9 +50,8 @@ class QuantisedLinear(nn.Module):
         """Return x W^T + bias, in the precision of x, or that of autocast."""
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-        rows = x.to(dtype).reshape(
-            -1, self.in_features
-        )  # of more dimensions it would return a view, not to be added to
+        # Of more dimensions it would return a view, not to be added to.
+        rows = x.to(dtype).reshape(-1, self.in_features)
         product: Tensor = _Product.apply(rows, self)  # type: ignore[no-untyped-call]
         return product.view(*x.shape[:-1], self.out_features)
 
@@ -88,16 +87,18 @@ class QuantisedLinear(nn.Module):
 def quantise(network: nn.Module, precision: str, *, keep: Sequence[str] = ()) -> tuple[int, int]:
     """Hold every frozen linear layer outside the modules named in `keep` in 8 or 4 bits; "full" changes nothing.
 
-    What is trained is left as it is. The same weights give the same codes, on every machine. Returns the bytes of the
-    frozen part before and after. Raises ConfigError for an unknown precision, where there is no such layer, and where
-    bitsandbytes is not installed.
+    What is trained is left as it is, and so is what a network's `brought_modules()` names, where it has such a method:
+    that is an adapter's and saved whole, even where it is frozen. The same weights give the same codes, on every
+    machine. Returns the bytes of the frozen part before and after. Raises ConfigError for an unknown precision, where
+    there is no such layer, and where bitsandbytes is not installed.
     """
     check_base_precision(precision)
     before = frozen_bytes(network, keep)
     if precision == "full":
         return before, before
     check_library()
-    layers = {name: module for name, module in network.named_modules() if _is_frozen_linear(name, module, keep)}
+    whole = [*keep, *getattr(network, "brought_modules", tuple)()]
+    layers = {name: module for name, module in network.named_modules() if _is_frozen_linear(name, module, whole)}
     if not layers:
         raise ConfigError(f"this base has no frozen linear layer to hold in {precision}; leave --base-precision out")
     for name, layer in layers.items():

@@ -270,8 +270,13 @@ def _cell(value: Any, name: str, row: int, source: str, keep_nested: bool) -> st
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list | dict) and not keep_nested:
-        raise DataError(f"row {row} of {source} holds a list or an object in {name!r}; write one plain value a row")
+        raise _nested(name, row, source)
     return None if isinstance(value, float) and math.isnan(value) else json.dumps(value)
+
+
+def _nested(name: str, row: int, source: str) -> DataError:
+    allowed = "one plain value a row, or as labels a list of names"
+    return DataError(f"row {row} of {source} holds a list or an object in {name!r}; write {allowed}")
 
 
 def _parquet_batches(path: Path, columns: Sequence[str] | None, batch_size: int) -> Iterator[pa.RecordBatch]:

@@ -54,7 +54,12 @@ def test_columns_of_a_parquet_file_keep_their_types_in_json_lines(classifier, tm
 
 
 def test_lists_and_objects_of_other_columns_are_json_in_csv_as_they_were_given(classifier, tmp_path):
-    rows = {"text": ["late"], "tags": [["b", "a", "b"]], "spans": [[{"from": 1, "word": "late"}]], "by": [{"name": "é"}]}
+    rows = {
+        "text": ["late"],
+        "tags": [["b", "a", "b"]],
+        "spans": [[{"from": 1, "word": "late"}]],
+        "by": [{"name": "é"}],
+    }
     pq.write_table(pa.table(rows), tmp_path / "new.parquet")
     write_predictions(classifier, read_rows(tmp_path / "new.parquet"), out=tmp_path / "out.csv")
     (row,) = read_csv(tmp_path / "out.csv")

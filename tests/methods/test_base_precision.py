@@ -141,3 +141,10 @@ def test_unknown_precision_of_a_base_is_refused(tiny_base: Path) -> None:
         find_methods(["lora:base_precision=int4"])
     with pytest.raises(ConfigError, match="unknown option in method 'full"):
         find_methods(["full:base_precision=int8"])
+
+
+def test_ledger_says_that_no_method_reads_the_base_precision(task: Task, setup: Setup) -> None:
+    asked = Setup(model=setup.model, budget=setup.budget, base_precision="int8")
+    told = "Base precision int8: read by none of these methods."
+    assert told in write_ledger(task, find_methods(["tfidf", "full"]), asked, {})["not equal"]
+    assert told not in write_ledger(task, find_methods(["full", "lora"]), asked, {})["not equal"]

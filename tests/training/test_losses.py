@@ -88,8 +88,9 @@ def test_balanced_binary_weights_are_those_of_one_regression_a_label(set_logits:
 
 
 def test_balanced_weights_are_those_of_scikit_learn_and_average_to_one() -> None:
-    assert balanced_weights(LABELS, 3) == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=LABELS))
-    assert balanced_weights(LABELS, 3)[LABELS].mean() == pytest.approx(1)
+    weights = balanced_weights(LABELS, 3)
+    assert weights == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=LABELS))
+    assert weights[LABELS].mean() == pytest.approx(1)
 
 
 def test_label_that_all_texts_have_weighs_something() -> None:

@@ -1,7 +1,7 @@
 """The floor: every text gets the class shares of the training split, so that the commonest class is predicted.
 
 Where a text may have several labels these are the shares of the texts that have each. The same shares for every text
-leave F1 one choice of threshold: every text gets every label.
+leave F1 one choice of threshold: every text gets every label that some validation text has.
 """
 
 from __future__ import annotations

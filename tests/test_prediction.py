@@ -53,6 +53,21 @@ def test_columns_of_a_parquet_file_keep_their_types_in_json_lines(classifier, tm
     assert (second["text"], second["tags"]) == ("", None)
 
 
+def test_lists_and_objects_of_other_columns_are_json_in_csv_as_they_were_given(classifier, tmp_path):
+    rows = {
+        "text": ["late"],
+        "tags": [["b", "a", "b"]],
+        "spans": [[{"from": 1, "word": "late"}]],
+        "by": [{"name": "é"}],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "new.parquet")
+    write_predictions(classifier, read_rows(tmp_path / "new.parquet"), out=tmp_path / "out.csv")
+    (row,) = read_csv(tmp_path / "out.csv")
+    assert {name: json.loads(row[name]) for name in ("tags", "spans", "by")} == {
+        name: rows[name][0] for name in ("tags", "spans", "by")
+    }
+
+
 def test_a_column_with_the_name_of_one_that_is_written_is_kept_under_another(classifier, tmp_path):
     (tmp_path / "new.csv").write_text("text,label,p_bad,id\nlate,good,1,7\n", encoding="utf-8")
     write_predictions(classifier, read_rows(tmp_path / "new.csv"), out=tmp_path / "out.csv")

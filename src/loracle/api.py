@@ -17,6 +17,7 @@ from loracle.data.writing import save_task
 from loracle.errors import ConfigError, ModelError, RunError
 from loracle.lora.config import LoRAConfig
 from loracle.methods.method import MANIFEST, Classifier, Method, Setup
+from loracle.methods.naming import base_precision_of, plain_name
 from loracle.methods.registry import METHODS, find_methods, load_classifier
 from loracle.models.networks import NetworkConfig
 from loracle.prompting.config import LLMConfig
@@ -163,7 +164,8 @@ def train(
 ) -> Found:
     """Fit one method with one seed, and return the fit with what it cost; the test split is not touched.
 
-    Without a learning rate, as many as the budget says are tried on the validation split.
+    Without a learning rate, as many as the budget says are tried on the validation split. Raises ConfigError for a
+    base precision or a loss that the method does not read.
 
     >>> import loracle
     >>> found = loracle.train(loracle.load_task(), method="tfidf")
@@ -176,11 +178,27 @@ def train(
         raise ConfigError(f"seed is {seed}; allowed: a whole number from 0 to {_SEEDS - 1}")
     if learning_rate is not None and not chosen.by_gradient:
         raise ConfigError(f"method {method!r} has no learning rate; leave --learning-rate out")
+    _check_read(chosen, setup)
     check_metric(task, setup.budget)
     if chosen.check:
         chosen.check(task, setup)
     rates = (learning_rate,) if learning_rate is not None else learning_rates_to_try(chosen, setup)
     return search(chosen, task, setup, seed=seed, learning_rates=rates, on_step=on_step)
+
+
+def _check_read(method: Method, setup: Setup) -> None:
+    """Raise ConfigError for an option that was given and that the method, trained alone, would not read."""
+    default, weighted = Budget(), method.by_gradient or plain_name(method.name) in ("tfidf", "probe")
+    unread = {
+        "base_precision": setup.base_precision != "full" and base_precision_of(method, setup) is None,
+        "loss": setup.budget.loss != default.loss and not method.by_gradient,
+        "label_smoothing": setup.budget.label_smoothing != default.label_smoothing and not method.by_gradient,
+        "class_weights": setup.budget.class_weights != default.class_weights and not weighted,
+    }
+    given = [f"--{name.replace('_', '-')}" for name, ignored in unread.items() if ignored]
+    if given:
+        them = "it" if len(given) == 1 else "them"
+        raise ConfigError(f"method {method.name!r} does not read {' and '.join(given)}; leave {them} out")
 
 
 def _setup(

@@ -63,10 +63,17 @@ def _csv_writer(file: TextIO) -> Callable[[Sequence[object]], object]:
     quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # or a lone \r would end the row
 
     def write(row: Sequence[object]) -> None:
-        cells = [write_label_set(cell) if isinstance(cell, list) else cell for cell in row]
+        text, label, *others = row
+        named = write_label_set(label) if isinstance(label, list) else label
+        cells = [text, named, *map(_plain_cell, others)]
         (quoted if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
 
     return write
+
+
+def _plain_cell(cell: object) -> object:
+    """Return what stands in CSV for a value: a list or an object as JSON, in the order that it was given."""
+    return json.dumps(cell, ensure_ascii=False, default=str) if isinstance(cell, list | dict) else cell
 
 
 def _json_writer(file: TextIO, columns: Sequence[str]) -> Callable[[Sequence[object]], object]:

@@ -183,7 +183,8 @@ def test_options_of_a_task_load_it_again(load):
     ("text", "options", "error", "message"),
     [
         ('["a", "b"]', {"label_separator": ";"}, ConfigError, "lists already"),
-        ("a b", {"label_separator": ";"}, DataError, "no label in 'labels' of x.csv holds ';'"),
+        ("a b", {"label_separator": ";"}, DataError, "no text of x.csv has two labels in 'labels' separated by ';'"),
+        ("a;", {"label_separator": ";"}, DataError, "no text of x.csv has two labels in 'labels' separated by ';'"),
         ("a;b", {"label_separator": ""}, ConfigError, "label_separator is empty"),
     ],
 )
@@ -193,6 +194,27 @@ def test_separator_that_separates_nothing_is_refused(tmp_path, text, options, er
     path.write_text("text,labels\n" + "".join(f'Visit {row} was like this,"{quoted}"\n' for row in range(30)))
     with pytest.raises(error, match=message):
         load_task(path, **options)
+
+
+@pytest.mark.parametrize("how", ["jsonl", "parquet", "lists", "separated"])
+@pytest.mark.parametrize("write_bit", [int, float, bool])
+def test_one_0_or_1_a_label_is_refused_and_names_are_asked_for(load, how, write_bit):
+    table = [{**row, "labels": [write_bit(name in row["labels"]) for name in NAMES]} for row in rows()]
+    if how == "separated":
+        table = [{**row, "labels": list(map(str, row["labels"]))} for row in table]
+        table[3]["labels"] = []  # an empty cell
+    with pytest.raises(DataError, match=r"'labels' of .* looks like one 0 or 1 a label; write the names of the labels"):
+        load(how, table=table)
+
+
+def test_lists_of_the_labels_0_and_1_are_names_where_their_lengths_differ(load):
+    task = load(table=[{**row, "labels": [[0], [1], [0, 1], []][place % 4]} for place, row in enumerate(rows())])
+    assert task.label_names == ("0", "1")
+
+
+def test_lists_that_hold_no_names_are_told_what_a_list_may_hold(load):
+    with pytest.raises(DataError, match=r"one plain value a row, or as labels a list of names"):
+        load(table=[{**row, "labels": [0.25, 0.75]} for row in rows()])
 
 
 def test_cell_that_is_no_list_below_the_first_rows_is_named(tmp_path):

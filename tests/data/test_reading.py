@@ -109,3 +109,13 @@ def test_a_json_array_is_read_like_json_lines(tmp_path):
     path = tmp_path / "reviews.json"
     path.write_text(json.dumps([{"text": "a", "label": 1}, {"text": "b", "label": 0}], indent=1), encoding="utf-8")
     assert next(read_batches(path)).to_pydict() == {"text": ["a", "b"], "label": ["1", "0"]}
+
+
+@pytest.mark.parametrize("value", [["late"], {"said": "late"}])
+def test_a_list_or_an_object_as_a_text_is_refused_with_its_row(tmp_path, value):
+    path = tmp_path / "new.jsonl"
+    path.write_text("\n".join(map(json.dumps, [{"text": "[1]", "tags": [1]}] * 6 + [{"text": value}])))
+    with pytest.raises(DataError, match=r"row 7 of new.jsonl holds a list or an object in 'text'"):
+        read(path, batch_size=4)
+    with pytest.raises(DataError, match=r"row 7 of the input holds a list or an object in 'text'"):
+        read(io.StringIO(path.read_text()), batch_size=4)

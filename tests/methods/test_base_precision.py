@@ -151,3 +151,10 @@ def test_a_variant_on_a_quantised_base_predicts_the_same_when_loaded(
     classifier.save(tmp_path / "held")
     before, after = (item.predict_proba(TEXTS) for item in (classifier, load_classifier(tmp_path / "held")))
     np.testing.assert_allclose(after, before, atol=1e-3 if name == "pissa" else 0)
+
+
+def test_ledger_says_that_no_method_reads_the_base_precision(task: Task, setup: Setup) -> None:
+    asked = Setup(model=setup.model, budget=setup.budget, base_precision="int8")
+    told = "Base precision int8: read by none of these methods."
+    assert told in write_ledger(task, find_methods(["tfidf", "full"]), asked, {})["not equal"]
+    assert told not in write_ledger(task, find_methods(["full", "lora"]), asked, {})["not equal"]

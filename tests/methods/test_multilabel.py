@@ -105,6 +105,12 @@ def test_validation_metrics_are_those_with_the_thresholds(fitted: dict[str, Fitt
     assert again == pytest.approx(fitted[name].validation_metrics, abs=1e-5)
 
 
+def test_majority_gives_every_text_every_label_and_says_so(fitted: dict[str, Fitted]) -> None:
+    classifier = fitted["majority"].classifier
+    assert classifier.predict(TEXTS) == [list(classifier.label_names)] * len(TEXTS)
+    assert METHODS["majority"].summary.endswith("of several labels a text, all")
+
+
 def test_majority_predicts_the_shares_of_the_labels(fitted: dict[str, Fitted], task: Task) -> None:
     shares = task.train.labels.mean(axis=0)
     np.testing.assert_allclose(fitted["majority"].classifier.predict_proba(["x"])[0], shares, atol=1e-6)

@@ -53,6 +53,11 @@ def test_parameters_never_hide_the_head() -> None:
     assert figures.parameters(Counts(adapter=1, head=2, base=9, trainable=5)) == "1 + 2 + 2 base"
 
 
+def test_frozen_weights_of_an_adapter_are_not_among_the_trained_ones() -> None:
+    assert figures.parameters(Counts(adapter=8, head=2, base=9, trainable=6)) == "4 + 2"
+    assert figures.parameters(Counts(head=2)) == "0 + 2"
+
+
 def test_scale_drops_a_method_only_far_below_the_others() -> None:
     assert selection.lowest_on_scale([0.87, 0.86, 0.82, 0.80]) == 0.80
     assert selection.lowest_on_scale([0.87, 0.86, 0.11]) == 0.86

@@ -81,19 +81,31 @@ def test_binary_focal_loss_is_its_formula(set_logits: torch.Tensor) -> None:
 
 def test_balanced_binary_weights_are_those_of_one_regression_a_label(set_logits: torch.Tensor) -> None:
     weights = np.stack([compute_class_weight("balanced", classes=np.arange(2), y=column) for column in SETS.T])
-    assert balanced_weights(SETS) == pytest.approx(weights.T, rel=1e-6)
+    assert balanced_weights(SETS, 3) == pytest.approx(weights.T, rel=1e-6)
     cells = torch.from_numpy(np.where(SETS == 1, weights[:, 1], weights[:, 0])).float()
     expected = F.binary_cross_entropy_with_logits(set_logits, torch.from_numpy(SETS).float(), weight=cells)
     assert loss(set_logits, SETS, class_weights="balanced") == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_balanced_weights_are_those_of_scikit_learn_and_average_to_one() -> None:
-    assert balanced_weights(LABELS) == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=LABELS))
-    assert balanced_weights(LABELS)[LABELS].mean() == pytest.approx(1)
+    weights = balanced_weights(LABELS, 3)
+    assert weights == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=LABELS))
+    assert weights[LABELS].mean() == pytest.approx(1)
 
 
 def test_label_that_all_texts_have_weighs_something() -> None:
-    assert balanced_weights(np.ones((5, 2), np.uint8)).tolist() == [[1, 1], [0.5, 0.5]]
+    assert balanced_weights(np.ones((5, 2), np.uint8), 2).tolist() == [[1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("absent", [0, 1, 4])
+def test_class_that_no_text_has_changes_no_other_weight(absent: int) -> None:
+    logits, labels = torch.randn(20, 5, generator=torch.Generator().manual_seed(2)), np.repeat(np.arange(4), 5)
+    labels = (labels + (labels >= absent)).astype(np.int64)[3:]
+    found, there = balanced_weights(labels, 5), np.unique(labels)
+    assert found[there] == pytest.approx(compute_class_weight("balanced", classes=there, y=labels))
+    assert found[absent] == 1
+    expected = F.cross_entropy(logits[3:], torch.from_numpy(labels), weight=torch.from_numpy(found))
+    assert loss(logits[3:], labels, class_weights="balanced") == pytest.approx(expected.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])

@@ -129,7 +129,9 @@ def _losses(methods: Sequence[Method], setup: Setup) -> list[str]:
 
 
 def _quantised(methods: Sequence[Method], setup: Setup) -> list[str]:
-    """Say for which methods the base is held in 8 or 4 bits, where it is for any."""
+    """Say for which methods the base is held in 8 or 4 bits, or that this was asked for and is read by none."""
+    if setup.base_precision != "full" and all(base_precision_of(method, setup) is None for method in methods):
+        return [f"Base precision {setup.base_precision}: read by none of these methods."]
     held = {method.name: base_precision_of(method, setup) or "full" for method in methods if method.cuts_texts}
     whole = [name for name, precision in held.items() if precision == "full"]
     rest = f"; for {', '.join(whole)} in full precision" if whole else ""

@@ -77,12 +77,10 @@ class Summary:
     predicted_peak_memory_bytes: int = 0
     bytes_on_disk: int = 0
     cost_seconds: float = 0.0  # search, then scoring the volume of texts named in the ledger
-    per_class: tuple[
-        Mapping[str, Any], ...
-    ] = ()  # label, precision, recall, f1, support, of several a text threshold; mean over seeds
-    confusion: tuple[
-        tuple[int, ...], ...
-    ] = ()  # rows: true label, columns: predicted; best validation seed; none of several a text
+    # label, precision, recall, f1, support, of several labels a text threshold; mean over seeds
+    per_class: tuple[Mapping[str, Any], ...] = ()
+    # rows: true label, columns: predicted; best validation seed; none of several labels a text
+    confusion: tuple[tuple[int, ...], ...] = ()
     answers: Mapping[str, Any] | None = None  # as in its Result
     unranked: str | None = None  # why it takes no part in the tests and the verdict
     histories: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)  # by seed

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loracle.data.labelsets import holds_label_sets
+from loracle.data.labelsets import check_names_labels, holds_label_sets
 from loracle.errors import DataError
 
 _TEXT_NAMES = (
@@ -83,6 +83,7 @@ def choose_columns(
     text, text_note = choose_text_column(head, source, text_column, besides=label_column)
     label, label_note = _choose_label_column(head, source, label_column, besides=text)
     several = holds_label_sets(head.column(label), label_separator)
+    check_names_labels(head.column(label), label_separator, label, source)
     return Columns(text, label, text_note + label_note, group_column, several, label_separator)
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from loracle.errors import ConfigError, DataError
 
 _EXAMPLE = '["late", "rude"]'
+_BITS = frozenset({"0", "1", "0.0", "1.0", "False", "True"})
 
 
 def holds_label_sets(column: pa.Array, separator: str | None) -> bool:
@@ -30,6 +31,17 @@ def holds_label_sets(column: pa.Array, separator: str | None) -> bool:
     if lists and separator is not None:
         raise ConfigError(f"label_separator is {separator!r}, but the labels are lists already; leave it out")
     return lists or separator is not None
+
+
+def check_names_labels(column: pa.Array, separator: str | None, name: str, source: str) -> None:
+    """Raise DataError where the first rows of a label column hold one 0 or 1 a label instead of names."""
+    rows = [_spell(cell, separator) for cell in column.to_pylist() if cell is not None and str(cell).strip()]
+    sizes = {len(row) for row in rows}
+    if len(sizes) == 1 and max(sizes) > 1 and all(_BITS.issuperset(row) for row in rows):
+        raise DataError(
+            f"column {name!r} of {source} looks like one 0 or 1 a label; write the names of the labels that a text "
+            f"has, such as {_EXAMPLE}"
+        )
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -82,6 +94,14 @@ def describe_label_sets(labels: Sequence[npt.NDArray[Any]]) -> Iterator[str]:
     )
 
 
+def _spell(cell: Any, separator: str | None) -> list[str]:
+    """Return the items of a cell as strings, whatever they are; none where the cell is no list."""
+    if isinstance(cell, str) and separator:
+        return [part.strip() for part in cell.split(separator)]
+    value = _parse_json(cell) if isinstance(cell, str) else cell
+    return list(map(str, value)) if isinstance(value, list) else []
+
+
 def _are_json_lists(column: pa.Array) -> bool:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return False
@@ -91,13 +111,18 @@ def _are_json_lists(column: pa.Array) -> bool:
 
 def _parse_list(cell: str) -> list[Any] | None:
     """Return the list of names that a string holds, None where it is anything else."""
+    value = _parse_json(cell)
+    return value if isinstance(value, list) and all(_is_name(item) for item in value) else None
+
+
+def _parse_json(cell: str) -> Any:
+    """Return the list that a string holds, None where it is no JSON list."""
     if not cell.lstrip().startswith("["):
         return None
     try:
-        value = json.loads(cell)
+        return json.loads(cell)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, list) and all(_is_name(item) for item in value) else None
 
 
 def _is_name(value: Any) -> bool:

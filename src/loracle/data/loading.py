@@ -135,8 +135,8 @@ def _check_separator(tables: _Tables, columns: Columns) -> None:
     """Refuse a separator that separates nothing: it is another sign, or the labels are one a text."""
     if columns.separator is not None and all(table.codes.sum(axis=1).max() < 2 for table in tables.values()):
         raise DataError(
-            f"no label in {columns.label!r} of {tables['train'].source} holds {columns.separator!r}; give the sign "
-            "that stands between two labels, or leave --label-separator out"
+            f"no text of {tables['train'].source} has two labels in {columns.label!r} separated by "
+            f"{columns.separator!r}; give the sign that stands between two labels, or leave --label-separator out"
         )
 
 

@@ -27,6 +27,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 BATCH = 1024
 
 _LONGEST_CELL = 2**31 - 1
+_NESTED = b"nested"  # metadata of a batch: first row of each column with a list or an object, which is a string by then
 _JSON_EXAMPLE = 'one object a row, for example {"text": "...", "label": "..."}'
 
 
@@ -83,6 +84,9 @@ def _text_first(batches: Iterator[pa.RecordBatch], source: str, text_column: str
     column, first_row = None, 1
     for batch in batches:
         column = column or choose_text_column(batch, source, text_column)[0]
+        nested = json.loads((batch.schema.metadata or {}).get(_NESTED, "{}"))
+        if column in nested:
+            raise _refusal(column, nested[column], source)
         texts = text_array(batch.column(column), column, source, first_row).fill_null("")
         first_row += len(texts)
         others = batch.drop_columns([column])
@@ -160,9 +164,13 @@ def _json_batches(
         raise DataError(_empty(source))
     names = _existing(columns, list(dict.fromkeys(key for row in head for key in row)), source)
     rows = enumerate(itertools.chain(head, objects), 1)
-    nested = set(names) if columns is None else {lists}
-    cells = ([_cell(row.get(name), name, number, source, name in nested) for name in names] for number, row in rows)
-    return _to_batches(cells, names, source, batch_size)
+    allowed, nested = set(names) if columns is None else {lists}, dict[str, int]()
+    cells = (
+        [_cell(row.get(name), name, number, source, nested if name in allowed else None) for name in names]
+        for number, row in rows
+    )
+    for batch in _to_batches(cells, names, source, batch_size):
+        yield batch.replace_schema_metadata({_NESTED: json.dumps(nested)}) if nested else batch
 
 
 def _existing(columns: Sequence[str] | None, names: list[str], source: str) -> list[str]:
@@ -266,12 +274,20 @@ def _parse_json(content: str, place: str) -> Any:
         raise DataError(f"{place} is not valid JSON ({error}); write {_JSON_EXAMPLE}") from error
 
 
-def _cell(value: Any, name: str, row: int, source: str, keep_nested: bool) -> str | None:
+def _cell(value: Any, name: str, row: int, source: str, nested: dict[str, int] | None) -> str | None:
+    """Return a value as a string; a list or an object is noted in `nested`, and refused where that is None."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, list | dict) and not keep_nested:
-        raise DataError(f"row {row} of {source} holds a list or an object in {name!r}; write one plain value a row")
+    if isinstance(value, list | dict):
+        if nested is None:
+            raise _refusal(name, row, source)
+        nested.setdefault(name, row)
     return None if isinstance(value, float) and math.isnan(value) else json.dumps(value)
+
+
+def _refusal(name: str, row: int, source: str) -> DataError:
+    allowed = "one plain value a row, or as labels a list of names"
+    return DataError(f"row {row} of {source} holds a list or an object in {name!r}; write {allowed}")
 
 
 def _parquet_batches(path: Path, columns: Sequence[str] | None, batch_size: int) -> Iterator[pa.RecordBatch]:

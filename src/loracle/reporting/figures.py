@@ -156,13 +156,16 @@ def count(value: float) -> str:
 def parameters(counts: Counts) -> str:
     """Return the trainable parameters as adapter + head; trained weights of the base are named.
 
+    What is frozen of an adapter, as A of LoRA-FA, is left out.
+
     >>> parameters(Counts(adapter=147_456, head=592_130, base=81_000_000, trainable=739_586))
     '147,456 + 592,130'
     >>> parameters(Counts(head=1_538, base=4_000_000, trainable=4_001_538))
     '4,000,000 base + 1,538'
     """
     of_base = counts.trainable - counts.adapter - counts.head
-    first = f"{count(of_base)} base" if of_base > 0 and not counts.adapter else count(counts.adapter)
+    adapter = max(0, min(counts.adapter, counts.trainable - counts.head))
+    first = f"{count(of_base)} base" if of_base > 0 and not counts.adapter else count(adapter)
     text = f"{first} + {count(counts.head)}"
     return f"{text} + {count(of_base)} base" if of_base > 0 and counts.adapter else text
 

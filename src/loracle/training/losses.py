@@ -7,6 +7,7 @@ may be focal, weighted by class, and smoothed, as the budget says.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -32,25 +33,28 @@ def build_loss(budget: Budget, labels: np.ndarray) -> Loss:
     """
     gamma = budget.focal_gamma if budget.loss == "focal" else 0.0
     smoothing = budget.label_smoothing
-    weights = torch.from_numpy(balanced_weights(labels)) if budget.class_weights == "balanced" else None
-    if labels.ndim == 2:
-        return lambda logits, targets: _binary(logits, targets, weights, gamma, smoothing)
-    return lambda logits, targets: _cross_entropy(logits, targets, weights, gamma, smoothing)
+    compute = _binary if labels.ndim == 2 else _cross_entropy
+
+    @cache
+    def weights(classes: int) -> Tensor | None:
+        return torch.from_numpy(balanced_weights(labels, classes)) if budget.class_weights == "balanced" else None
+
+    return lambda logits, targets: compute(logits, targets, weights(logits.shape[-1]), gamma, smoothing)
 
 
-def balanced_weights(labels: np.ndarray) -> np.ndarray:
-    """Return texts / (classes x texts of the class), float32 (classes,), as scikit-learn's "balanced" does.
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return texts / (classes that occur x texts of the class), float32 (classes,), as scikit-learn's "balanced" does.
 
-    Of several labels a text (2, classes): the weight of lacking each label, and of having it, over two classes. What
-    no text has weighs 1.
+    Of several labels a text (2, classes): the weight of lacking each label, and of having it, over those of the two
+    sides that occur. What no text has weighs 1.
     """
     if labels.ndim == 2:
         having = labels.sum(axis=0, dtype=np.float64)
-        counts, classes = np.stack([len(labels) - having, having]), 2
+        counts = np.stack([len(labels) - having, having])
     else:
-        counts = np.bincount(labels).astype(np.float64)
-        classes = len(counts)
-    weights = np.where(counts > 0, len(labels) / (classes * np.maximum(counts, 1)), 1.0)
+        counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    occurring = np.count_nonzero(counts, axis=0)
+    weights = np.where(counts > 0, len(labels) / (occurring * np.maximum(counts, 1)), 1.0)
     return weights.astype(np.float32)
 
 

@@ -74,7 +74,7 @@ def test_the_planned_peak_stands_beside_the_measured_one(finished: Path) -> None
     by_method = {result.method: result for result in load_comparison(finished).results}
     assert by_method["lora"].predicted_peak_memory_bytes > 40_000_000
     assert by_method["tfidf"].predicted_peak_memory_bytes == 0
-    assert "(planned " in render_markdown(load_comparison(finished))
+    assert ", planned " in render_markdown(load_comparison(finished))
 
 
 def test_predictions_hold_every_test_text_once(finished: Path, task: Task) -> None:

@@ -67,6 +67,10 @@ def test_a_rank_larger_than_the_layers_is_planned_with_a_warning(capsys: pytest.
     assert "loracle: rank is 500, and an update of" in capsys.readouterr().err
 
 
+def test_a_name_that_is_nearly_a_shipped_one_is_told(refusal: Callable[..., str]):
+    assert "did you mean 'gpt2'?" in refusal("plan", "gpt3")
+
+
 def test_a_config_of_no_transformer_is_one_line(refusal: Callable[..., str], here: Path):
     (here / "config.json").write_text('{"hidden_size": 3}')
     assert "configuration of no transformer" in refusal("plan", "config.json")

@@ -3,17 +3,18 @@ tensors."""
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from loracle.errors import ConfigError
+from loracle.errors import ConfigError, ModelError
 from loracle.lora.config import LoRAConfig
 from loracle.methods.naming import base_precision_of, plain_name
 from loracle.methods.registry import METHODS, find_methods
 from loracle.planning.capacity import find_memory, parse_memory
-from loracle.planning.configurations import find_configuration
+from loracle.planning.configurations import find_configuration, list_configurations
 from loracle.planning.forecast import Component, Forecast, Matrix, MethodForecast
 
 if TYPE_CHECKING:
@@ -108,7 +109,14 @@ def load_known_sizes(name: str) -> dict[str, Any]:
     from loracle.models.blueprint import load_sizes
 
     shipped = None if Path(name).expanduser().exists() else find_configuration(name)
-    return dict(shipped) if shipped else load_sizes(name)
+    if shipped:
+        return dict(shipped)
+    try:
+        return load_sizes(name)
+    except ModelError as error:
+        close = difflib.get_close_matches(name, [known.rpartition("/")[2] for known in list_configurations()], n=1)
+        hint = f"; or, of the shipped sizes, did you mean {close[0]!r}?" if close else ""
+        raise ModelError(f"{error}{hint}") from error
 
 
 class Builder:

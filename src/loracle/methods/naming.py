@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loracle.errors import ConfigError, unknown
 from loracle.lora.config import LoRAConfig
+from loracle.methods.finetune import BASE_PRECISION
 from loracle.models.networks import NetworkConfig, check_base_precision
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ _SEPARATOR = ":"
 _RATE = "learning_rate"
 _VALUE = re.compile(r"[\w.+-]+")  # a name is part of the names of files
 _LORA, _NETWORKS = vars(LoRAConfig()), vars(NetworkConfig())
-_PRECISION = "base_precision"
-_DEFAULTS: Mapping[str, Any] = {**_LORA, **_NETWORKS, _PRECISION: "full", _RATE: 1.0}
+_DEFAULTS: Mapping[str, Any] = {**_LORA, **_NETWORKS, BASE_PRECISION: "full", _RATE: 1.0}
 
 
 def plain_name(name: str) -> str:
@@ -69,9 +69,9 @@ def read_options(name: str, allowed: Collection[str] = _DEFAULTS) -> dict[str, A
 
 def base_precision_of(method: Method, setup: Setup) -> str | None:
     """Return how a method holds its frozen base; None where it does not read the option."""
-    if _PRECISION not in method.options:
+    if BASE_PRECISION not in method.options:
         return None
-    return str(read_options(method.name).get(_PRECISION, setup.base_precision))
+    return str(read_options(method.name).get(BASE_PRECISION, setup.base_precision))
 
 
 def with_options(name: str, method: Method) -> Method:
@@ -83,12 +83,12 @@ def with_options(name: str, method: Method) -> Method:
     lora, networks = ({key: options[key] for key in options if key in part} for part in (_LORA, _NETWORKS))
     LoRAConfig(**lora)  # a value out of range is refused here, before anything is run
     NetworkConfig(**networks)
-    check_base_precision(options.get(_PRECISION, "full"))
+    check_base_precision(options.get(BASE_PRECISION, "full"))
     if _RATE in options:
         if options[_RATE] <= 0:
             raise ConfigError(f"method {name!r}: learning_rate is {options[_RATE]}; allowed: a number above 0")
         method = replace(method, learning_rates=(options[_RATE],))
-    changed = _Changed(method.fit, name, lora, networks, options.get(_PRECISION), method.check, method.prepare)
+    changed = _Changed(method.fit, name, lora, networks, options.get(BASE_PRECISION), method.check, method.prepare)
     return replace(
         method,
         name=name,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from loracle.errors import ConfigError, ModelError, unknown
 from loracle.lora.injection import is_inside
 from loracle.models.counting import Counts
+from loracle.models.padding import TOLERANCE, measure_move
 from loracle.models.quantising import quantised_layers
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _ADALORA = "ADALORA"
 _TEXTS = ("a", "a b")  # the shortest of which one is padded: virtual tokens may leave few positions
-_TOLERANCE = 1e-4  # float32 differs by 1e-6; what reads a padding token by far more
 
 
 class AdaptedNetwork(nn.Module):
@@ -123,8 +123,8 @@ def adapt(base: Base, raw: Mapping[str, Any]) -> Base:
     outside = _outside_head(base)
     with _refusals(str(raw["peft_type"])):
         adapted = _wrapped(base, get_peft_model(base.network, config), outside)
-        moved = _try(adapted)
-    if not moved <= _TOLERANCE:
+        moved = measure_move(adapted.network, adapted.tokenizer, *_TEXTS)
+    if not moved <= TOLERANCE:
         raise ConfigError(
             f"{raw['peft_type']} cannot be used with the architecture {base.config.model_type!r}: padding changes what "
             "a text gives; give another base model or leave this method out"
@@ -202,21 +202,6 @@ def _wrapped(base: Base, model: Any, outside: Sequence[nn.Parameter]) -> Base:
             f"PEFT does not train the head {', '.join(base.head)}; it copies {', '.join(copied) or 'none'}"
         )
     return replace(base, network=network, head=head)
-
-
-def _try(base: Base) -> float:
-    """Return how far the logits of a text move, relative to them, where it is padded beside a longer one.
-
-    PEFT hands the network vectors in place of ids for virtual tokens, so that a decoder cannot tell which are padding.
-    """
-    both = base.tokenizer(list(_TEXTS), padding=True, return_tensors="pt")
-    alone = base.tokenizer(_TEXTS[0], return_tensors="pt")
-    with torch.inference_mode():
-        first, second = (
-            base.network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[0]
-            for batch in (alone, both)
-        )
-    return float((first - second).abs().max()) / max(1.0, float(first.abs().max()))
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from loracle.errors import ModelError
 from loracle.models.families import FAMILIES, reads_last_token
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedTokenizerBase
 
 _SHORT, _LONG = "a text", "another text, which is longer than the first one, so that the first one is padded"
-_TOLERANCE = 1e-4  # float32 differs by 1e-6; what reads a padding token by far more
+TOLERANCE = 1e-4  # float32 differs by 1e-6; what reads a padding token by far more
 
 
 def tokenizer_options(model_type: str) -> dict[str, Any]:
@@ -73,26 +73,26 @@ def check_neighbours(network: nn.Module, tokenizer: PreTrainedTokenizerBase, nam
     if model_type in FAMILIES:
         return
     try:
-        alone, beside = _run_both(network, tokenizer)
+        moved = measure_move(network, tokenizer, _SHORT, _LONG)
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, NotImplementedError) as error:
         why = str(error).strip().partition("\n")[0]
         raise ModelError(f"{name} cannot be used: the architecture {model_type!r} does not run: {why}") from error
-    if not (alone - beside).abs().max() <= _TOLERANCE * max(1.0, float(alone.abs().max())):
+    if not moved <= TOLERANCE:
         raise ModelError(
             f"{name} cannot be used: in the architecture {model_type!r} padding changes what a text gives; "
             f"give a base model of another (known are {', '.join(FAMILIES)})"
         )
 
 
-def _run_both(network: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, Tensor]:
-    """Return the first output of the short text by itself, and beside a longer one, without the padding."""
+def measure_move(network: nn.Module, tokenizer: PreTrainedTokenizerBase, first: str, longer: str) -> float:
+    """Return how far the first output of a text moves, relative to it, where it is padded beside a longer one."""
     import torch
 
-    short, long = (tokenizer(text)["input_ids"] for text in (_SHORT, _LONG))
+    short, long = (tokenizer(text)["input_ids"] for text in (first, longer))
     padding = len(long) - len(short)
     ids = torch.tensor([short + [tokenizer.pad_token_id] * padding, long])
     mask = torch.tensor([[1] * len(short) + [0] * padding, [1] * len(long)])
     with torch.inference_mode():
         alone = network(input_ids=ids[:1, : len(short)], attention_mask=mask[:1, : len(short)])[0][0]
         beside = network(input_ids=ids, attention_mask=mask)[0][0]
-    return alone, beside[: len(alone)]
+    return float((alone - beside[: len(alone)]).abs().max()) / max(1.0, float(alone.abs().max()))

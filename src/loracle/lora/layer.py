@@ -10,13 +10,22 @@ Low-Rank Adaptation of Large Language Models", 2021, https://arxiv.org/abs/2106.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from loracle.errors import ModelError
 from loracle.lora.config import LoRAConfig
-from loracle.lora.linear import linear_sizes, linear_weight, replace_weight
+from loracle.lora.linear import (
+    compute_dtype,
+    frozen_bias,
+    frozen_weight,
+    linear_sizes,
+    linear_weight,
+    replace_weight,
+)
 
 
 class LoRALinear(nn.Module):
@@ -45,14 +54,23 @@ class LoRALinear(nn.Module):
         self.train(base.training)  # so that injecting into a model in evaluation does not switch dropout on
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return base(x) plus the update."""
-        return self.base(x) + self.update(x)  # type: ignore[no-any-return]
+        """Return base(x) plus the update, with dropout in training.
 
-    def update(self, x: Tensor) -> Tensor:
-        """Return scaling * (x A^T) B^T, with dropout in training; A and B are cast to the precision of x."""
-        low = F.linear(F.dropout(x, self.config.dropout, self.training), self.lora_a.to(x.dtype))
-        low = _drop_ranks(low, self.config.rank_dropout, self.training)
-        return F.linear(low, self.lora_b.to(x.dtype)) * self.config.scaling
+        Computed in the precision of x, or that of autocast. Raises ModelError where the base is to be trained too, since
+        its gradient is not computed.
+        """
+        if any(parameter.requires_grad for parameter in self.base.parameters()):
+            raise ModelError("the base of a LoRA layer requires a gradient; LoRA trains lora_a and lora_b alone")
+        x, a, b = self.in_one_precision(x)
+        dropped = F.dropout(x, self.config.dropout) if self.config.dropout and self.training else None
+        result: Tensor = _Sum.apply(x, dropped, a, b, self.base, self.config.scaling)  # type: ignore[no-untyped-call]
+        return result
+
+    def in_one_precision(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x, A and B in the precision to compute in; in training A without the ranks that this step leaves out."""
+        dtype = compute_dtype(x)
+        a = _drop_ranks(self.lora_a, self.config.rank_dropout, self.training)
+        return x.to(dtype), a.to(dtype), self.lora_b.to(dtype)
 
     def delta_weight(self) -> Tensor:
         """Return what the update adds to the base weight, of its shape (out_features, in_features), in float32."""
@@ -72,8 +90,49 @@ class LoRALinear(nn.Module):
         return f"rank={self.config.rank}, alpha={self.config.alpha:g}"
 
 
-def _drop_ranks(low: Tensor, share: float, training: bool) -> Tensor:
-    """Leave whole ranks of (..., rank) out in training, the same for every token, and scale up what is left."""
+class _Sum(torch.autograd.Function):
+    """x W^T + bias + scaling * (x A^T) B^T as two products and one that adds to them, forward and backward alike.
+
+    x is kept for the backward pass once, and the frozen weight is read where it lies; the two gradients of x are added
+    by the product itself. Shapes: x and `dropped`, which the update reads instead of x where dropout is on, (...,
+    in_features); A (rank, in_features); B (out_features, rank).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, dropped: Tensor | None, a: Tensor, b: Tensor, base: nn.Module, scaling: float
+    ) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        entering = rows if dropped is None else dropped.reshape(rows.shape)
+        low = entering @ a.T
+        out = F.linear(rows, frozen_weight(base, x.dtype), frozen_bias(base, x.dtype))
+        out.addmm_(low, b.T, alpha=scaling)
+        ctx.save_for_backward(entering, low, a, b)
+        ctx.base, ctx.scaling, ctx.shape, ctx.dropping = base, scaling, x.shape, dropped is not None
+        return out.view(*x.shape[:-1], out.shape[-1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        entering, low, a, b = ctx.saved_tensors
+        needs_x, needs_dropped, needs_a, needs_b, *_ = ctx.needs_input_grad
+        rows = gradients[0].reshape(-1, gradients[0].shape[-1])
+        down = (rows @ b).mul_(ctx.scaling)
+        for_x = rows @ frozen_weight(ctx.base, rows.dtype) if needs_x else None
+        if for_x is not None and not ctx.dropping:
+            for_x.addmm_(down, a)
+        return (
+            None if for_x is None else for_x.view(ctx.shape),
+            (down @ a).view(ctx.shape) if needs_dropped else None,
+            down.T @ entering if needs_a else None,
+            (rows.T @ low).mul_(ctx.scaling) if needs_b else None,
+            None,
+            None,
+        )
+
+
+def _drop_ranks(a: Tensor, share: float, training: bool) -> Tensor:
+    """Leave whole ranks of A (rank, in_features) out in training, for every token, and scale up what is left."""
     if not (share and training):
-        return low
-    return low * F.dropout(low.new_ones(low.shape[-1]), share)
+        return a
+    return a * F.dropout(a.new_ones(len(a), 1), share)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 _TRANSPOSED: Mapping[str, bool] = {
@@ -38,6 +39,27 @@ def linear_weight(layer: nn.Module) -> Tensor:
     assert isinstance(layer.weight, Tensor)
     weight = layer.weight.detach()
     return weight.T if is_transposed(layer) else weight
+
+
+def frozen_weight(layer: nn.Module, dtype: torch.dtype) -> Tensor:
+    """Return the weight as (out_features, in_features) in a precision: the layer's own where it has that precision.
+
+    A quantised layer says itself, by `decode`, what its codes mean.
+    """
+    decode = getattr(layer, "decode", None)
+    return decode(dtype) if decode else linear_weight(layer).to(dtype)
+
+
+def frozen_bias(layer: nn.Module, dtype: torch.dtype) -> Tensor | None:
+    """Return the bias (out_features,) in a precision, or None where the layer has none."""
+    bias = layer.bias
+    return bias.detach().to(dtype) if isinstance(bias, Tensor) else None
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """Return the precision in which a layer computes with x: its own, or that of autocast."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def replace_weight(layer: nn.Module, weight: Tensor) -> nn.Module:

@@ -30,7 +30,21 @@ def build_layer(base: nn.Module, config: LoRAConfig) -> LoRALinear:
     return LoRALinear(base, config)
 
 
-class DoRALinear(LoRALinear):
+class _ApartLinear(LoRALinear):
+    """A layer whose update is computed apart from the base's output, since more is done with it than adding it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return base(x) plus the update."""
+        out: Tensor = self.base(x)
+        return out + self.update(x)
+
+    def update(self, x: Tensor) -> Tensor:
+        """Return scaling * (x A^T) B^T, with dropout in training."""
+        x, a, b = self.in_one_precision(x)
+        return F.linear(F.linear(F.dropout(x, self.config.dropout, self.training), a), b) * self.config.scaling
+
+
+class DoRALinear(_ApartLinear):
     """Train the length of each row of W + scaling B A as a parameter of its own, `magnitude` (out_features,).
 
     y = bias + magnitude * ((W + scaling B A) / ||W + scaling B A||) x, the norm taken over each row and held constant
@@ -65,7 +79,7 @@ class DoRALinear(LoRALinear):
         return norms
 
 
-class ShiftedLinear(LoRALinear):
+class ShiftedLinear(_ApartLinear):
     """Start A and B as a part of the weight, and count as update only what they have moved since.
 
     y = base(x) + scaling * (B A - B0 A0) x. The papers take B0 A0 out of the base weight instead, which is the same

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from loracle.errors import ConfigError
 from loracle.lora.injection import is_inside
+from loracle.lora.linear import compute_dtype
 from loracle.models.networks import check_base_precision
 
 _LIBRARY = "bitsandbytes"
@@ -48,10 +49,8 @@ class QuantisedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W^T + bias, in the precision of x, or that of autocast."""
-        kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         # Of more dimensions it would return a view, not to be added to.
-        rows = x.to(dtype).reshape(-1, self.in_features)
+        rows = x.to(compute_dtype(x)).reshape(-1, self.in_features)
         product: Tensor = _Product.apply(rows, self)  # type: ignore[no-untyped-call]
         return product.view(*x.shape[:-1], self.out_features)
 

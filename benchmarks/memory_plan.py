@@ -37,7 +37,7 @@ def measure_fit(setup: Setup, method: str) -> int:
 
     import_libraries()
     budget, path = setup.budget, choose_path(setup.budget.precision)
-    vocabulary = Builder(setup, 2, path)().config.vocab_size  # and the architecture is imported
+    vocabulary = Builder(setup, 2)().config.vocab_size  # and the architecture is imported
     draw = np.random.default_rng(0)
 
     def texts(number: int) -> Tokens:
@@ -86,7 +86,7 @@ def main() -> None:
     for length, batch, name in itertools.product(options.lengths, options.batches, options.methods):
         budget = Budget(epochs=2, batch_size=batch, max_length=length, precision=path.precision)
         setup = Setup(model=options.model, budget=budget)
-        plan = simulate_fit(prepare_network(Builder(setup, 2, path), setup, find_methods([name])[0]), budget, path)
+        plan = simulate_fit(prepare_network(Builder(setup, 2), setup, find_methods([name])[0]), budget, path)
         peak = measure_apart(setup, name)
         ratios.append(plan.total / peak)
         parts = "".join(f"{getattr(plan, part) / 1e6:12.0f}" for part in _PARTS)

@@ -54,7 +54,7 @@ def test_padding_reaches_the_longest_of_the_batch_and_is_masked() -> None:
 
 def test_mapped_rows_come_back_in_text_order() -> None:
     tokens = ragged([5, 1, 9, 3, 3])
-    sums = map_batches(tokens, 2, lambda ids, mask: (ids * mask).sum(1, keepdim=True), device="cpu")
+    sums = map_batches(tokens, 2, lambda ids, mask: (ids * mask).sum(1, keepdim=True))
     expected = [tokens.flat[a:b].sum() for a, b in zip(tokens.starts, tokens.starts[1:], strict=False)]
     assert sums[:, 0].tolist() == expected
 
@@ -76,7 +76,7 @@ def test_a_megabyte_gives_the_same_tokens_as_its_beginning(tiny_base: Path) -> N
 def test_nothing_to_score_is_no_error(tiny_base: Path) -> None:
     tokens = tokenise(load_tokenizer(str(tiny_base)), [], 16)
     assert len(tokens) == 0
-    assert map_batches(tokens, 4, lambda ids, mask: torch.ones(1, 1), device="cpu").shape[0] == 0
+    assert map_batches(tokens, 4, lambda ids, mask: torch.ones(1, 1)).shape[0] == 0
 
 
 def test_labels_stay_with_their_texts(tiny_base: Path) -> None:
@@ -99,8 +99,8 @@ def test_logits_of_a_text_do_not_depend_on_its_neighbours(tiny_base: Path, size:
     def logits(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return base.network(input_ids=ids, attention_mask=mask).logits
 
-    alone = map_batches(tokens, 1, logits, device="cpu")
-    np.testing.assert_allclose(map_batches(tokens, size, logits, device="cpu"), alone, atol=1e-5, rtol=0)
+    alone = map_batches(tokens, 1, logits)
+    np.testing.assert_allclose(map_batches(tokens, size, logits), alone, atol=1e-5, rtol=0)
 
 
 def test_text_without_a_token_is_one_padding_token(tiny_base: Path) -> None:

@@ -15,6 +15,7 @@ from loracle.models.loading import Base, load_base
 from loracle.training import fitting, precision
 from loracle.training.batching import Tokens, tokenise
 from loracle.training.budget import Budget
+from loracle.training.optimising import linear_schedule
 from loracle.training.precision import ComputePath, choose_path
 
 PATH = ComputePath("cpu", "fp32", "eager")
@@ -93,7 +94,7 @@ def test_training_ends_when_patience_does(base: Base, monkeypatch: pytest.Monkey
 def test_diverged_training_raises(base: Base) -> None:
     with torch.no_grad():
         base.network.classifier.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="lower learning rate"):
+    with pytest.raises(TrainingError, match=r"nan at step 1, with learning rate 0.005; try a lower learning rate"):
         train(base, Budget(epochs=1))
 
 
@@ -142,7 +143,7 @@ def test_probabilities_are_in_text_order_and_sum_to_one(base: Base) -> None:
 
 
 def test_schedule_rises_to_one_and_falls_to_nearly_zero() -> None:
-    factor = fitting.linear_schedule(100, 0.1)
+    factor = linear_schedule(100, 0.1)
     values = [factor(step) for step in range(100)]
     assert max(values) == 1.0
     assert values.index(1.0) == 9

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from loracle.errors import ConfigError
 from loracle.training.budget import Budget
-from loracle.training.losses import balanced_weights, build_loss
+from loracle.training.losses import Loss, balanced_weights
 
 LABELS = np.array([0] * 12 + [1] * 6 + [2] * 2)
 SETS = (np.random.default_rng(0).uniform(size=(40, 3)) < [0.6, 0.3, 0.1]).astype(np.uint8)
@@ -25,7 +25,7 @@ def set_logits() -> torch.Tensor:
 
 
 def loss(logits: torch.Tensor, labels: np.ndarray, **options: object) -> float:
-    return build_loss(Budget(**options), labels)(logits, torch.from_numpy(labels)).item()
+    return Loss(Budget(**options), labels)(logits, torch.from_numpy(labels)).item()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -62,7 +62,7 @@ def test_focal_loss_halves_what_is_sure_at_lin_et_al_s_figures() -> None:
     """With gamma 2 a text at p = 0.9 counts a hundredth of its cross-entropy (Lin et al. 2017, section 3.2)."""
     logits = torch.log(torch.tensor([[0.9, 0.1]]))
     labels = np.array([0])
-    ratio = build_loss(Budget(loss="focal"), np.array([0, 1]))(logits, torch.from_numpy(labels)).item() / -np.log(0.9)
+    ratio = Loss(Budget(loss="focal"), np.array([0, 1]))(logits, torch.from_numpy(labels)).item() / -np.log(0.9)
     assert ratio == pytest.approx(0.01, rel=1e-4)
 
 
@@ -114,7 +114,7 @@ def test_gradients_are_finite_where_the_network_is_sure(gamma: float, size: floa
     for labels, shape in ((np.array([0, 1]), (2, 2)), (np.eye(2, dtype=np.uint8), (2, 2))):
         logits = (size * torch.tensor([[1.0, -1.0], [1.0, -1.0]]).reshape(shape)).requires_grad_()
         budget = Budget(loss="focal", focal_gamma=gamma, class_weights="balanced", label_smoothing=0.1)
-        build_loss(budget, labels)(logits, torch.from_numpy(labels)).backward()
+        Loss(budget, labels)(logits, torch.from_numpy(labels)).backward()
         assert logits.grad is not None
         assert torch.isfinite(logits.grad).all()
 

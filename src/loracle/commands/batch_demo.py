@@ -41,10 +41,10 @@ def batch_demo(
     from loracle.methods.method import Setup
     from loracle.planning.capacity import find_memory, parse_memory
     from loracle.reporting.doubling import check_doubling_output, write_doubling, write_finding, write_trial
-    from loracle.training.precision import choose_path
+    from loracle.training.precision import path_for
 
     check_doubling_output(out)
-    path = choose_path(parts.budget.precision)
+    path = path_for(parts.budget)
     limit = parse_memory(memory or "4GB") if memory or path.device == "cpu" else find_memory(path)[0]
     setup = Setup(model=model, budget=parts.budget, lora=parts.lora, networks=parts.networks)
     console = open_console()

@@ -51,11 +51,11 @@ def double_batches(
     `setup.budget.batch_size` is not read. Raises ConfigError or ModelError before anything runs, RunError where a trial
     fails for another reason than memory.
     """
-    from loracle.training.precision import choose_path
+    from loracle.training.precision import path_for
 
-    path = choose_path(setup.budget.precision)
+    path = path_for(setup.budget)
     setup = replace(setup, budget=replace(setup.budget, precision=path.precision))
-    build = Builder(setup, _LABELS, path)
+    build = Builder(setup, _LABELS)
     for method in find_plannable(methods):
         prepare_network(build, setup, method)
     trials: list[Trial] = []

@@ -35,9 +35,9 @@ _PACKAGES = (
 
 def write_ledger(task: Task, methods: Sequence[Method], setup: Setup, plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ledger of a run: budget, precision, machine, versions, what was equal for all, and what was not."""
-    from loracle.training.precision import choose_path
+    from loracle.training.precision import path_for
 
-    path = choose_path(setup.budget.precision)
+    path = path_for(setup.budget)
     return {
         **plan,
         "budget": asdict(setup.budget),

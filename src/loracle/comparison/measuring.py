@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import sys
@@ -11,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from loracle.training.allocation import give_back_memory
 
 _SAMPLING_SECONDS = 0.005
 
@@ -103,7 +104,4 @@ def _cuda_in_use() -> bool:
 
 def _give_back_memory() -> None:
     gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-        if trim:
-            trim(0)
+    give_back_memory()

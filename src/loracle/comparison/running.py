@@ -109,10 +109,10 @@ def _resolve(setup: Setup, task: Task) -> Setup:
 
     Raises ConfigError for micro-F1 where a text has one label.
     """
-    from loracle.training.precision import choose_path
+    from loracle.training.precision import path_for
 
     check_metric(task, setup.budget)
-    precision = choose_path(setup.budget.precision).precision
+    precision = path_for(setup.budget).precision
     metric = resolve_metric(setup.budget.metric, multi_label=task.multi_label)
     return replace(setup, budget=replace(setup.budget, precision=precision, metric=metric))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from loracle.comparison.measuring import import_libraries, measured
-from loracle.errors import RunError
+from loracle.errors import LoracleWarning, RunError
 from loracle.lora.config import LoRAConfig
 from loracle.methods.method import Setup
 from loracle.training.budget import Budget
@@ -74,19 +75,21 @@ def _train(setup: Setup, method: str, memory_bytes: int) -> dict[str, Any]:
     from loracle.methods.registry import find_methods
     from loracle.planning.forecasting import Builder, prepare_network
     from loracle.training import fitting
-    from loracle.training.precision import choose_path
+    from loracle.training.precision import path_for
+    from loracle.training.stepping import is_out_of_memory
 
-    path, budget = choose_path(setup.budget.precision), setup.budget
-    build = Builder(setup, _LABELS, path)
+    path, budget = path_for(setup.budget), setup.budget
+    build = Builder(setup, _LABELS)
     import_libraries()
     build()  # imports the architecture, which is not what is measured
     train, validation = (_texts(number, budget) for number in (_STEPS * budget.batch_size, fitting.SCORING_BATCH))
     try:
-        with _limited(memory_bytes, path.device), measured() as reading:
+        with warnings.catch_warnings(), _limited(memory_bytes, path.device), measured() as reading:
             base = prepare_network(build, setup, find_methods([method])[0], "cpu")
+            warnings.simplefilter("error", LoracleWarning)  # a batch that is taken in halves does not fit
             fitting.fit(base.network, train, validation, budget, learning_rate=1e-5, seed=0, path=path)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_of_memory(error):
+    except (MemoryError, RuntimeError, LoracleWarning) as error:
+        if not isinstance(error, LoracleWarning) and not is_out_of_memory(error):
             raise
         return {"fits": False, "peak_memory_bytes": None, "seconds": 0.0}
     peak = reading.peak_gpu_memory_bytes if path.device == "cuda" else reading.peak_memory_bytes
@@ -109,15 +112,6 @@ def _limited(memory_bytes: int, device: str) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, earlier)
-
-
-def _is_of_memory(error: Exception) -> bool:
-    """Say whether an allocation failed; on a CPU torch has no class of its own for that, only its words."""
-    import torch
-
-    words = str(error).lower()
-    told = any(part in words for part in ("alloc", "out of memory", "memory exhausted", "could not create a memory"))
-    return told or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def _texts(number: int, budget: Budget) -> Any:

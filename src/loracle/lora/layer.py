@@ -56,8 +56,8 @@ class LoRALinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return base(x) plus the update, with dropout in training.
 
-        Computed in the precision of x, or that of autocast. Raises ModelError where the base is to be trained too, since
-        its gradient is not computed.
+        Computed in the precision of x, or that of autocast. Raises ModelError where the base is to be trained too,
+        since its gradient is not computed.
         """
         if any(parameter.requires_grad for parameter in self.base.parameters()):
             raise ModelError("the base of a LoRA layer requires a gradient; LoRA trains lora_a and lora_b alone")
@@ -67,7 +67,7 @@ class LoRALinear(nn.Module):
         return result
 
     def in_one_precision(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return x, A and B in the precision to compute in; in training A without the ranks that this step leaves out."""
+        """Return x, A and B in the precision to compute in; in training A without the ranks that a step leaves out."""
         dtype = compute_dtype(x)
         a = _drop_ranks(self.lora_a, self.config.rank_dropout, self.training)
         return x.to(dtype), a.to(dtype), self.lora_b.to(dtype)

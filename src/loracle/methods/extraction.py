@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from loracle.models.counting import Counts
+    from loracle.training.budget import Budget
     from loracle.training.fitting import OnStep
     from loracle.training.precision import ComputePath
 
@@ -38,6 +39,7 @@ class Extractor:
         import torch
 
         from loracle.models.families import reads_last_token
+        from loracle.training.attention import use_attention
         from loracle.training.batching import map_batches, tokenise
         from loracle.training.fitting import SCORING_BATCH
 
@@ -45,6 +47,7 @@ class Extractor:
 
         @torch.inference_mode()
         def compute(ids: Tensor, mask: Tensor) -> Tensor:
+            ids, mask = ids.to(self.path.device), mask.to(self.path.device)
             with self.path.autocast():
                 hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             if on_step:
@@ -57,7 +60,8 @@ class Extractor:
             return mean
 
         tokens = tokenise(self.tokenizer, texts, self.max_length)
-        return map_batches(tokens, SCORING_BATCH, compute, device=self.path.device)
+        use_attention(self.network, self.path, tokens.lengths, training=False)
+        return map_batches(tokens, SCORING_BATCH, compute)
 
     def count_parameters(self) -> Counts:
         """Return the parameters of the base model, and the bytes that it takes."""
@@ -71,19 +75,20 @@ class Extractor:
             "model": self.model,
             "max_length": self.max_length,
             "precision": self.path.precision,
+            "deterministic": self.path.deterministic,
             "base_precision": self.base_precision,
             "base_identity": self.identity,
         }
 
 
-def load_extractor(model: str, max_length: int, precision: str, base_precision: str = "full") -> Extractor:
-    """Load a frozen base model for a budget's precision, held in `base_precision`.
+def load_extractor(model: str, budget: Budget, base_precision: str = "full") -> Extractor:
+    """Load a frozen base model for a budget's path and length, held in `base_precision`.
 
     Raises ModelError where the model cannot be loaded, ConfigError where it does not read so many tokens.
     """
-    from loracle.training.precision import choose_path
+    from loracle.training.precision import path_for
 
-    return _load(model, max_length, choose_path(precision), base_precision)
+    return _load(model, budget.max_length, path_for(budget), base_precision)
 
 
 def load_saved_extractor(saved: Mapping[str, Any]) -> Extractor:
@@ -91,7 +96,7 @@ def load_saved_extractor(saved: Mapping[str, Any]) -> Extractor:
     from loracle.lora.peft_format import check_identity
     from loracle.training.precision import choose_path_like
 
-    path = choose_path_like(saved["precision"])
+    path = choose_path_like(saved["precision"], deterministic=saved.get("deterministic", False))
     extractor = _load(saved["model"], saved["max_length"], path, saved.get("base_precision", "full"))
     check_identity(f"the regression over {extractor.model}", saved.get("base_identity", ""), extractor.identity)
     return extractor
@@ -101,11 +106,12 @@ def _load(model: str, max_length: int, path: ComputePath, base_precision: str) -
     from loracle.models.identity import identify_weights
     from loracle.models.loading import check_max_length, load_encoder, load_tokenizer
     from loracle.models.quantising import quantise
+    from loracle.training.precision import hold_frozen
 
     tokenizer = load_tokenizer(model)
-    network = load_encoder(model, attention=path.attention)
+    network = load_encoder(model)
     identity = identify_weights(network, ())
     quantise(network, base_precision)
-    network.to(path.device)
+    hold_frozen(network.to(path.device), path)
     check_max_length(tokenizer, network.config, max_length)
     return Extractor(model, max_length, network, tokenizer, path, base_precision, identity)

@@ -27,10 +27,10 @@ BASE_PRECISION = "base_precision"
 _FILE = "finetune.json"
 
 Prepare = Callable[["Base", Setup], None]
-Build = Callable[["Task", Setup, "ComputePath"], "Base"]
+Build = Callable[["Task", Setup], "Base"]
 SaveWeights = Callable[["Base", Path], None]
 Count = Callable[["Base"], "Counts"]
-LoadWeights = Callable[[Path, str, Sequence[str], str], "Base"]
+LoadWeights = Callable[[Path, str, Sequence[str]], "Base"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class NetworkScorer:
                 "model": self.base.name,
                 "max_length": self.max_length,
                 "precision": self.path.precision,
+                "deterministic": self.path.deterministic,
                 "base_precision": self.base_precision,
                 "label_names": self.label_names,
                 "multi_label": self.multi_label,
@@ -85,11 +86,11 @@ def finetuning(
     With `base_precision` among its options what is frozen is held in it.
     """
 
-    def build(task: Task, setup: Setup, path: ComputePath) -> Base:
+    def build(task: Task, setup: Setup) -> Base:
         from loracle.models.loading import check_max_length, load_base
         from loracle.models.quantising import quantise
 
-        base = load_base(setup.model, task.label_names, attention=path.attention)
+        base = load_base(setup.model, task.label_names)
         check_max_length(base.tokenizer, base.config, setup.budget.max_length)
         prepare(base, setup)
         quantise(base.network, _base_precision(setup, options), keep=base.head)
@@ -112,7 +113,7 @@ def training(
 ) -> Method:
     """Return the method that trains the network that `build` makes; `count` tells its parameters apart.
 
-    `load_weights(folder, model, label_names, attention)` returns it with the weights that `save_weights` wrote.
+    `load_weights(folder, model, label_names)` returns it with the weights that `save_weights` wrote.
     """
 
     def fit(
@@ -142,14 +143,16 @@ def training(
 def load_scorer(folder: Path, save_weights: SaveWeights, load_weights: LoadWeights) -> NetworkScorer:
     """Load what `NetworkScorer.save` wrote, the base held as it was; raises FileError or ModelError."""
     from loracle.models.quantising import quantise
-    from loracle.training.precision import choose_path_like
+    from loracle.training.precision import choose_path_like, hold_frozen
 
     saved = read_saved(folder)
-    path, labels = choose_path_like(saved["precision"]), tuple(saved["label_names"])
-    base = load_weights(folder, saved["model"], labels, path.attention)
+    labels = tuple(saved["label_names"])
+    path = choose_path_like(saved["precision"], deterministic=saved.get("deterministic", False))
+    base = load_weights(folder, saved["model"], labels)
     base_precision = saved.get(BASE_PRECISION, "full")
     quantise(base.network, base_precision, keep=base.head)
-    base.network.to(path.device).eval()
+    hold_frozen(base.network.to(path.device), path)
+    base.network.eval()
     several = saved.get("multi_label", False)
     return NetworkScorer(base, labels, saved["max_length"], path, save_weights, several, base_precision)
 
@@ -193,17 +196,16 @@ def _fit(
 
     from loracle.training import fitting
     from loracle.training.batching import tokenise
-    from loracle.training.precision import choose_path
+    from loracle.training.precision import path_for
 
     if not learning_rate > 0:
         raise ConfigError(f"learning_rate is {learning_rate}; allowed: above 0")
-    budget, path = setup.budget, choose_path(setup.budget.precision)
+    budget, path = setup.budget, path_for(setup.budget)
     torch.manual_seed(seed)  # before the head, the adapter or the whole network is initialised
-    base = build(task, setup, path)
+    base = build(task, setup)
     config = getattr(base.network, "config", None)
     if config is not None:
         config.problem_type = problem_type(task.multi_label)
-    counts = count(base)
     train, validation = (
         tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels)
         for split in (task.train, task.validation)
@@ -218,6 +220,7 @@ def _fit(
         path=path,
         on_step=on_step,
     )
+    counts = count(base)  # as the loop holds it
     scorer = NetworkScorer(
         base, task.label_names, budget.max_length, path, save_weights, task.multi_label, base_precision
     )

@@ -24,10 +24,10 @@ def _save(base: Base, folder: Path) -> None:
     save_whole(base, folder)
 
 
-def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:
+def _load(folder: Path, model: str, label_names: Sequence[str]) -> Base:
     from loracle.models.loading import load_finetuned
 
-    return load_finetuned(folder, model, label_names, attention=attention)
+    return load_finetuned(folder, model, label_names)
 
 
 FULL = finetuning("full", "all weights fine-tuned", (1e-4, 3e-4, 3e-5, 1e-3, 1e-5), prepare_full, _save, _load)

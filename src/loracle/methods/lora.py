@@ -40,7 +40,7 @@ def load_merged(folder: str | Path) -> Base:
     if not (Path(folder) / CONFIG_FILE).is_file():
         raise ModelError(f"{folder} holds a classifier of {manifest['method']}; only one of LoRA can be merged")
     saved = read_saved(Path(folder))
-    base = load_lora(Path(folder), saved["model"], saved["label_names"], "sdpa")
+    base = load_lora(Path(folder), saved["model"], saved["label_names"])
     merge(base.network)
     base.config.problem_type = problem_type(saved.get("multi_label", False))
     base.network.eval()
@@ -55,12 +55,12 @@ def save_lora(base: Base, folder: Path) -> None:
     save_adapter(base.network, folder, base_name=hub_name(base.name), base_identity=base.identity)
 
 
-def load_lora(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:
+def load_lora(folder: Path, model: str, label_names: Sequence[str]) -> Base:
     """Load the base model with an adapter folder; raises ModelError where the one does not fit the other."""
     from loracle.lora.peft_format import load_adapter
     from loracle.models.loading import load_base
 
-    base = load_base(model, label_names, attention=attention)
+    base = load_base(model, label_names)
     load_adapter(base.network, folder, head=base.head, base_identity=base.identity)
     return base
 

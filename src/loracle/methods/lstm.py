@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Setup
     from loracle.models.loading import Base
-    from loracle.training.precision import ComputePath
 
 
-def _build(task: Task, setup: Setup, path: ComputePath) -> Base:  # noqa: ARG001
+def _build(task: Task, setup: Setup) -> Base:
     from loracle.models.lstm import build_lstm
 
     return build_lstm(task.train.texts, len(task.label_names), setup.networks)
@@ -27,7 +26,7 @@ def _save(base: Base, folder: Path) -> None:
     save_lstm(base, folder)
 
 
-def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:  # noqa: ARG001
+def _load(folder: Path, model: str, label_names: Sequence[str]) -> Base:  # noqa: ARG001
     from loracle.models.lstm import load_lstm
 
     return load_lstm(folder)

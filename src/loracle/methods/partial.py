@@ -27,11 +27,11 @@ def save_trained(base: Base, folder: Path) -> None:
     loading.save_trained(base, folder)
 
 
-def load_trained(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:
+def load_trained(folder: Path, model: str, label_names: Sequence[str]) -> Base:
     """Load the base model with what was trained."""
     from loracle.models import loading
 
-    return loading.load_trained(folder, model, label_names, attention=attention)
+    return loading.load_trained(folder, model, label_names)
 
 
 PARTIAL = finetuning(

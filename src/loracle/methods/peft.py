@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Method, Scorer, Setup
     from loracle.models.loading import Base
-    from loracle.training.precision import ComputePath
 
 SUPPORTED = (
     *("ADALORA", "BOFT", "C3A", "DELORA", "FOURIERFT", "GRALORA", "HRA", "IA3", "LN_TUNING", "LOHA", "LOKR", "LORA"),
@@ -143,12 +142,12 @@ def _scheduled(content: Mapping[str, Any], *, steps: int) -> dict[str, Any]:
 
 
 def _method(name: str, file: PeftFile) -> Method:
-    def build(task: Task, setup: Setup, path: ComputePath) -> Base:
+    def build(task: Task, setup: Setup) -> Base:
         from loracle.models.adapting import adapt
         from loracle.models.loading import check_max_length, load_base
         from loracle.models.quantising import quantise
 
-        base = load_base(setup.model, task.label_names, attention=path.attention)
+        base = load_base(setup.model, task.label_names)
         check_max_length(base.tokenizer, base.config, setup.budget.max_length)
         _check_positions(base, file, setup)
         adapted = adapt(base, _scheduled(file.content, steps=_count_steps(task, setup)))
@@ -204,9 +203,9 @@ def _save(base: Base, folder: Path) -> None:
     save_adapted(base, folder, base_name=hub_name(base.name))
 
 
-def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:
+def _load(folder: Path, model: str, label_names: Sequence[str]) -> Base:
     from loracle.models.adapting import load_adapted
     from loracle.models.loading import load_base
 
     _check(load_json(folder / _CONFIG, keys=("peft_type",)))
-    return load_adapted(load_base(model, label_names, attention=attention), folder)
+    return load_adapted(load_base(model, label_names), folder)

@@ -49,7 +49,7 @@ def fit_probe(
     on_step: OnStep | None = None,
 ) -> Fitted:
     """Compute the features of the training and the validation split once; choose C on the validation split."""
-    extractor = load_extractor(setup.model, setup.budget.max_length, setup.budget.precision, setup.base_precision)
+    extractor = load_extractor(setup.model, setup.budget, setup.base_precision)
     train, validation = (
         (extractor.features(split.texts, on_step), split.labels) for split in (task.train, task.validation)
     )

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Setup
     from loracle.models.loading import Base
-    from loracle.training.precision import ComputePath
 
 
-def _build(task: Task, setup: Setup, path: ComputePath) -> Base:
+def _build(task: Task, setup: Setup) -> Base:
     from loracle.models.scratch import build_scratch
 
     return build_scratch(
@@ -23,7 +22,6 @@ def _build(task: Task, setup: Setup, path: ComputePath) -> Base:
         task.label_names,
         setup.networks,
         max_length=setup.budget.max_length,
-        attention=path.attention,
     )
 
 
@@ -33,10 +31,10 @@ def _save(base: Base, folder: Path) -> None:
     save_whole(base, folder)
 
 
-def _load(folder: Path, model: str, label_names: Sequence[str], attention: str) -> Base:
+def _load(folder: Path, model: str, label_names: Sequence[str]) -> Base:
     from loracle.models.loading import load_finetuned
 
-    return load_finetuned(folder, model, label_names, attention=attention)
+    return load_finetuned(folder, model, label_names)
 
 
 SCRATCH = training(

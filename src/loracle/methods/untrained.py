@@ -62,7 +62,7 @@ def fit_untrained(
 ) -> Fitted:
     """Load the base model and look at no training text."""
     rule = choose_rule(setup.networks.untrained, len(task.label_names), multi_label=task.multi_label)
-    extractor = load_extractor(setup.model, setup.budget.max_length, setup.budget.precision)
+    extractor = load_extractor(setup.model, setup.budget)
     scorer = UntrainedScorer(extractor, task.label_names, rule)
     labels, probabilities = task.validation.labels, scorer.predict_proba(task.validation.texts, on_step)
     thresholds = choose_thresholds(labels, probabilities)

@@ -57,6 +57,13 @@ def agree_on_padding(network: nn.Module, tokenizer: PreTrainedTokenizerBase, nam
     forget_past(network)
 
 
+def reads_without_mask(network: nn.Module) -> bool:
+    """Say whether the network takes no mask where no text of a batch is padded: known architectures, as they are."""
+    return getattr(getattr(network, "config", None), "model_type", None) in FAMILIES and hasattr(
+        network, "get_input_embeddings"
+    )
+
+
 def forget_past(network: nn.Module) -> None:
     """Let a decoder keep no keys and values, which only generation needs."""
     for module in network.modules():

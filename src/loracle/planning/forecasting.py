@@ -51,13 +51,15 @@ def forecast(
     if labels < 2:
         raise ConfigError(f"labels is {labels}; allowed: 2 or more")
     asked = parse_memory(memory) if memory is not None else None
-    from loracle.training.precision import choose_path
+    from loracle.training.attention import settle_attention
+    from loracle.training.precision import path_for
 
-    path = choose_path(setup.budget.precision)
+    path = path_for(setup.budget)
     limit, source = (asked, "as asked") if asked is not None else find_memory(path)
-    build = Builder(setup, labels, path)
+    build = Builder(setup, labels)
     base = build()
     _check_length(base, setup.budget)
+    path = settle_attention(path, base.config, setup.budget)
     refused: dict[str, str] = {}
     parts: list[MethodForecast] = []
     for method in chosen:
@@ -95,10 +97,10 @@ def predict_peak(method: Method, setup: Setup, labels: int) -> int:
     if method.prepare is None or base_precision_of(method, setup) not in (None, "full"):
         return 0
     from loracle.planning.simulation import simulate_fit
-    from loracle.training.precision import choose_path
+    from loracle.training.precision import path_for
 
-    path = choose_path(setup.budget.precision)
-    base = prepare_network(Builder(setup, labels, path), setup, method)
+    path = path_for(setup.budget)
+    base = prepare_network(Builder(setup, labels), setup, method)
     return simulate_fit(base, setup.budget, path).total
 
 
@@ -122,15 +124,15 @@ def load_known_sizes(name: str) -> dict[str, Any]:
 class Builder:
     """Builds the same network again, since a simulated one is used up; on another device than "meta" with values."""
 
-    def __init__(self, setup: Setup, labels: int, path: ComputePath) -> None:
+    def __init__(self, setup: Setup, labels: int) -> None:
         self._name, self._sizes = setup.model, load_known_sizes(setup.model)
-        self._labels, self._path = [str(number) for number in range(labels)], path
+        self._labels = [str(number) for number in range(labels)]
 
     def __call__(self, device: str = "meta") -> Base:
         """Return a new network on the device."""
         from loracle.models.blueprint import build_blueprint
 
-        return build_blueprint(self._name, self._sizes, self._labels, attention=self._path.attention, device=device)
+        return build_blueprint(self._name, self._sizes, self._labels, device=device)
 
 
 def prepare_network(build: Builder, setup: Setup, method: Method, device: str = "meta") -> Base:

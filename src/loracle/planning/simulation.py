@@ -16,7 +16,9 @@ import numpy as np
 from loracle.planning.forecast import Memory
 from loracle.planning.tracking import ACTIVATIONS, GRADIENTS, KEPT, OPTIMISER, WEIGHTS, faking
 from loracle.training import fitting
+from loracle.training.attention import settle_attention
 from loracle.training.batching import Tokens
+from loracle.training.precision import hold_frozen
 
 if TYPE_CHECKING:
     from loracle.models.loading import Base
@@ -44,7 +46,8 @@ def simulate_fit(base: Base, budget: Budget, path: ComputePath) -> Memory:
     """
     labels = base.config.num_labels
     train, validation = _texts(budget.batch_size, budget, labels), _texts(fitting.SCORING_BATCH, budget, labels)
-    short = replace(budget, epochs=1)
+    short, path = replace(budget, epochs=1), settle_attention(path, base.config, budget)
+    hold_frozen(base.network, path)
     with faking(base.network, path.device) as live:
         with suppress(ScoredError):
             fitting.fit(

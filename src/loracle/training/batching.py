@@ -85,16 +85,14 @@ def shuffled_batches(lengths: np.ndarray, batch_size: int, generator: np.random.
         yield batches[index]
 
 
-def map_batches(
-    tokens: Tokens, batch_size: int, compute: Callable[[Tensor, Tensor], Tensor], *, device: str
-) -> np.ndarray:
+def map_batches(tokens: Tokens, batch_size: int, compute: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
     """Apply `compute(ids, mask) -> (rows, width)` to all texts, longest first; return float32 rows in text order."""
     order = np.argsort(-tokens.lengths, kind="stable")
     out: np.ndarray | None = None
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         ids, mask = tokens.pad_batch(rows)
-        values = compute(ids.to(device), mask.to(device)).float().cpu().numpy()
+        values = compute(ids, mask).float().cpu().numpy()
         if out is None:
             out = np.empty((len(tokens), values.shape[1]), np.float32)
         out[rows] = values

@@ -39,6 +39,8 @@ class Budget:
     """Recompute activations in the backward pass: less memory, about half as much time again."""
     precision: str = "auto"
     """auto (bf16 where the hardware has it), fp32 or bf16."""
+    deterministic: bool = False
+    """Compute by the reference path: float32, plain matrix products, one order of summation; slower."""
     metric: str = "auto"
     """auto (accuracy; with several labels a text micro_f1), accuracy, micro_f1 or macro_f1: what choices on validation,
     and the verdict, go by."""
@@ -60,6 +62,8 @@ class Budget:
         _require(self.clip > 0, "clip", self.clip, "above 0")
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
+        if self.deterministic and self.precision == "bf16":
+            raise ConfigError("precision is bf16 and deterministic is set: that path is float32; leave one of them out")
         if self.metric not in METRICS:
             raise unknown("metric", self.metric, METRICS)
         if self.loss not in LOSSES:

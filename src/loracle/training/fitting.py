@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -12,13 +12,17 @@ from torch import Tensor, nn
 
 from loracle.errors import TrainingError
 from loracle.evaluation.metrics import choose_thresholds, choosing_metrics, measure, preference
-from loracle.lora.injection import learning_rate_ratios, lora_layers
+from loracle.lora.injection import lora_layers
 from loracle.models.adapting import AdaptedNetwork
+from loracle.training.allocation import keeping_freed_memory
+from loracle.training.attention import use_attention
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
 from loracle.training.budget import Budget
-from loracle.training.losses import Loss, build_loss
-from loracle.training.precision import ComputePath
+from loracle.training.losses import Loss
+from loracle.training.optimising import Optimiser
+from loracle.training.precision import ComputePath, hold_frozen
 from loracle.training.recomputation import recomputing
+from loracle.training.stepping import Stepper, run
 
 OnStep = Callable[[int, float | None], None]
 """Called after each step or scored batch with the number of texts done and, in training, the loss."""
@@ -78,26 +82,25 @@ def fit(
     after `budget.patience` epochs without a better validation score. Raises TrainingError where the loss is no longer
     a finite number.
     """
-    generator = np.random.default_rng(seed)
-    steps = budget.epochs * -(-len(train) // budget.batch_size)
-    network.to(path.device)
-    optimizer = build_optimizer(network, learning_rate, budget)
     assert train.labels is not None
-    loss = build_loss(budget, train.labels)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, linear_schedule(steps, budget.warmup))
+    generator = np.random.default_rng(seed)
+    network.to(path.device)
+    hold_frozen(network, path)
+    steps = budget.epochs * -(-len(train) // budget.batch_size)
+    optimiser = Optimiser(network, learning_rate, budget, steps)
+    loss = Loss(budget, train.labels)
+    stepper = Stepper(network, train, loss, optimiser, path, learning_rate, at_once=budget.batch_size)
     epochs: list[Epoch] = []
     best, weights = None, {}
-    for number in range(1, budget.epochs + 1):
-        batches = shuffled_batches(train.lengths, budget.batch_size, generator)
-        set_training_mode(network, base_dropout=budget.base_dropout)
-        with recomputing(network) if budget.gradient_checkpointing else nullcontext():
-            losses = _train_epoch(network, train, batches, loss, optimizer, schedule, budget.clip, path, on_step)
-        epoch = _validate(network, validation, number, float(np.mean(losses)), path, on_step)
-        epochs.append(epoch)
-        if best is None or preference(epoch.metrics, budget.metric) > preference(best.metrics, budget.metric):
-            best, weights = epoch, _trainable_weights(network)
-        elif number - best.epoch >= budget.patience:
-            break
+    with keeping_freed_memory(), path.in_one_order():
+        for number in range(1, budget.epochs + 1):
+            losses = _train_epoch(stepper, budget, generator, on_step)
+            epoch = _validate(network, validation, number, float(np.mean(losses)), path, on_step)
+            epochs.append(epoch)
+            if best is None or preference(epoch.metrics, budget.metric) > preference(best.metrics, budget.metric):
+                best, weights = epoch, _trainable_weights(network)
+            elif number - best.epoch >= budget.patience:
+                break
     assert best is not None
     network.load_state_dict(weights, strict=False)
     network.eval()
@@ -120,14 +123,15 @@ def predict_proba(
     @torch.inference_mode()
     def compute(ids: Tensor, mask: Tensor) -> Tensor:
         with path.autocast():
-            logits = network(input_ids=ids, attention_mask=mask).logits
+            logits = run(network, ids, mask, path)
         if on_step:
             on_step(len(ids), None)
         probabilities: Tensor = logits.float().sigmoid() if multi_label else logits.float().softmax(dim=-1)
         return probabilities
 
     network.to(path.device).eval()
-    return map_batches(tokens, SCORING_BATCH, compute, device=path.device)
+    use_attention(network, path, tokens.lengths, training=False)
+    return map_batches(tokens, SCORING_BATCH, compute)
 
 
 def set_training_mode(network: nn.Module, *, base_dropout: bool) -> None:
@@ -139,58 +143,18 @@ def set_training_mode(network: nn.Module, *, base_dropout: bool) -> None:
         network.train_adapters()
 
 
-def linear_schedule(steps: int, warmup: float) -> Callable[[int], float]:
-    """Return the learning rate's factor at each step: up from near 0 over the warm-up share, then down to 0.
-
-    >>> factor = linear_schedule(10, 0.2)
-    >>> [round(factor(step), 3) for step in (0, 1, 2, 9)]
-    [0.5, 1.0, 1.0, 0.125]
-    """
-    rising = round(steps * warmup)
-
-    def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        return (steps - step) / max(1, steps - rising)
-
-    return factor
-
-
 def _train_epoch(
-    network: nn.Module,
-    train: Tokens,
-    batches: Iterator[np.ndarray],
-    loss_of: Loss,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    clip: float,
-    path: ComputePath,
-    on_step: OnStep | None,
+    stepper: Stepper, budget: Budget, generator: np.random.Generator, on_step: OnStep | None
 ) -> list[float]:
-    assert train.labels is not None
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    adapted = network if isinstance(network, AdaptedNetwork) else None
+    network, tokens = stepper.network, stepper.tokens
+    set_training_mode(network, base_dropout=budget.base_dropout)
+    use_attention(network, stepper.path, tokens.lengths, training=True)
     losses: list[float] = []
-    for rows in batches:
-        ids, mask = (tensor.to(path.device) for tensor in train.pad_batch(rows))
-        labels = torch.from_numpy(train.labels[rows]).to(path.device)
-        with path.autocast():
-            logits = network(input_ids=ids, attention_mask=mask).logits
-        loss = loss_of(logits.float(), labels)
-        losses.append(loss.item())
-        if not np.isfinite(losses[-1]):
-            raise TrainingError(f"the loss became {losses[-1]} at step {len(losses)}; try a lower learning rate")
-        torch.autograd.backward(loss)
-        if adapted:
-            adapted.add_penalty()
-        nn.utils.clip_grad_norm_(trainable, clip)
-        optimizer.step()
-        schedule.step()
-        if adapted:
-            adapted.allocate_ranks()
-        optimizer.zero_grad()
-        if on_step:
-            on_step(len(rows), losses[-1])
+    with recomputing(network) if budget.gradient_checkpointing else nullcontext():
+        for rows in shuffled_batches(tokens.lengths, budget.batch_size, generator):
+            losses.append(stepper.step(rows))
+            if on_step:
+                on_step(len(rows), losses[-1])
     return losses
 
 
@@ -210,25 +174,6 @@ def _validate(
     thresholds = choose_thresholds(labels, probabilities)
     metrics = measure(labels, probabilities, thresholds)
     return Epoch(epoch=number, train_loss=train_loss, metrics=metrics, thresholds=thresholds)
-
-
-def build_optimizer(network: nn.Module, learning_rate: float, budget: Budget) -> torch.optim.Optimizer:
-    """Return AdamW over what is trainable; biases and norms do not decay, and LoRA+ has a learning rate for B."""
-    ratios = learning_rate_ratios(network)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            decay = budget.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((decay, ratios.get(name, 1.0)), []).append(parameter)
-    if not groups:
-        raise TrainingError("nothing in this network is trainable; every parameter is frozen")
-    return torch.optim.AdamW(
-        [
-            {"params": parameters, "weight_decay": decay, "lr": learning_rate * ratio}
-            for (decay, ratio), parameters in groups.items()
-        ],
-        fused=True,
-    )
 
 
 def _trainable_weights(network: nn.Module) -> dict[str, Tensor]:

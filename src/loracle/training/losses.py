@@ -6,7 +6,6 @@ may be focal, weighted by class, and smoothed, as the budget says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -16,14 +15,11 @@ from torch.nn import functional as F
 
 from loracle.training.budget import Budget
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Called with logits (texts, classes), float32, and labels as `Tokens` holds them; returns one number."""
-
 _LEAST = 1e-7  # of a probability under a power, whose slope at 0 may be infinite
 
 
-def build_loss(budget: Budget, labels: np.ndarray) -> Loss:
-    """Return the loss for a training split: `labels` int64 (texts,), or 0 and 1 (texts, classes).
+class Loss:
+    """The loss for a training split: `labels` int64 (texts,), or 0 and 1 (texts, classes).
 
     One label a text: with q the smoothed target, 1 - s of it on the label and s spread over all classes (Szegedy et
     al. 2016), and w the class weights, the loss of a text is - sum over classes of w q (1 - p)^gamma log p, with gamma
@@ -31,15 +27,28 @@ def build_loss(budget: Budget, labels: np.ndarray) -> Loss:
     cross_entropy does. Several labels: the same for the two sides of each label, with s / 2 on the wrong one, and a
     plain mean over all cells, as torch's binary_cross_entropy_with_logits does.
     """
-    gamma = budget.focal_gamma if budget.loss == "focal" else 0.0
-    smoothing = budget.label_smoothing
-    compute = _binary if labels.ndim == 2 else _cross_entropy
 
-    @cache
-    def weights(classes: int) -> Tensor | None:
-        return torch.from_numpy(balanced_weights(labels, classes)) if budget.class_weights == "balanced" else None
+    def __init__(self, budget: Budget, labels: np.ndarray) -> None:
+        self._gamma = budget.focal_gamma if budget.loss == "focal" else 0.0
+        self._smoothing = budget.label_smoothing
+        self._compute = _binary if labels.ndim == 2 else _cross_entropy
+        self._labels = labels if budget.class_weights == "balanced" else None
+        self._weights = cache(self._weigh)
 
-    return lambda logits, targets: compute(logits, targets, weights(logits.shape[-1]), gamma, smoothing)
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return one number for logits (texts, classes), float32, and labels as `Tokens` holds them."""
+        return self._compute(logits, labels, self._weights(logits.shape[-1]), self._gamma, self._smoothing)
+
+    def share(self, part: Tensor, batch: Tensor) -> float:
+        """Return what the loss of a part of a batch counts in that of the batch, from the labels of both."""
+        if self._labels is None or batch.ndim == 2:
+            return len(part) / len(batch)
+        weights = self._weights(int(self._labels.max()) + 1)
+        assert weights is not None
+        return float(weights[part.cpu()].sum() / weights[batch.cpu()].sum())
+
+    def _weigh(self, classes: int) -> Tensor | None:
+        return None if self._labels is None else torch.from_numpy(balanced_weights(self._labels, classes))
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:

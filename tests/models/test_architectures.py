@@ -63,7 +63,7 @@ def read_logits(base: Base, texts: list[str]) -> np.ndarray:
     def compute(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return base.network(input_ids=ids, attention_mask=mask).logits
 
-    return map_batches(tokenise(base.tokenizer, texts, LENGTH), len(texts), compute, device="cpu")
+    return map_batches(tokenise(base.tokenizer, texts, LENGTH), len(texts), compute)
 
 
 def adapted(folder: Path) -> Base:

@@ -62,9 +62,10 @@ class LoRALinear(nn.Module):
         if any(parameter.requires_grad for parameter in self.base.parameters()):
             raise ModelError("the base of a LoRA layer requires a gradient; LoRA trains lora_a and lora_b alone")
         x, a, b = self.in_one_precision(x)
-        dropped = F.dropout(x, self.config.dropout) if self.config.dropout and self.training else None
-        result: Tensor = _Sum.apply(x, dropped, a, b, self.base, self.config.scaling)  # type: ignore[no-untyped-call]
-        return result
+        rows = x.reshape(-1, self.in_features)
+        dropped = F.dropout(rows, self.config.dropout) if self.config.dropout and self.training else None
+        out: Tensor = _Sum.apply(rows, dropped, a, b, self.base, self.config.scaling)  # type: ignore[no-untyped-call]
+        return out.view(*x.shape[:-1], self.out_features)
 
     def in_one_precision(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return x, A and B in the precision to compute in; in training A without the ranks that a step leaves out."""
@@ -94,7 +95,7 @@ class _Sum(torch.autograd.Function):
     """x W^T + bias + scaling * (x A^T) B^T as two products and one that adds to them, forward and backward alike.
 
     x is kept for the backward pass once, and the frozen weight is read where it lies; the two gradients of x are added
-    by the product itself. Shapes: x and `dropped`, which the update reads instead of x where dropout is on, (...,
+    by the product itself. Shapes: x, and `dropped`, which the update reads instead of x where dropout is on, (rows,
     in_features); A (rank, in_features); B (out_features, rank).
     """
 
@@ -102,30 +103,28 @@ class _Sum(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, dropped: Tensor | None, a: Tensor, b: Tensor, base: nn.Module, scaling: float
     ) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        entering = rows if dropped is None else dropped.reshape(rows.shape)
+        entering = x if dropped is None else dropped
         low = entering @ a.T
-        out = F.linear(rows, frozen_weight(base, x.dtype), frozen_bias(base, x.dtype))
-        out.addmm_(low, b.T, alpha=scaling)
+        out = F.linear(x, frozen_weight(base, x.dtype), frozen_bias(base, x.dtype))
         ctx.save_for_backward(entering, low, a, b)
-        ctx.base, ctx.scaling, ctx.shape, ctx.dropping = base, scaling, x.shape, dropped is not None
-        return out.view(*x.shape[:-1], out.shape[-1])
+        ctx.base, ctx.scaling, ctx.dropping = base, scaling, dropped is not None
+        return out.addmm_(low, b.T, alpha=scaling)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         entering, low, a, b = ctx.saved_tensors
         needs_x, needs_dropped, needs_a, needs_b, *_ = ctx.needs_input_grad
-        rows = gradients[0].reshape(-1, gradients[0].shape[-1])
-        down = (rows @ b).mul_(ctx.scaling)
-        for_x = rows @ frozen_weight(ctx.base, rows.dtype) if needs_x else None
+        gradient = gradients[0]
+        down = (gradient @ b).mul_(ctx.scaling)
+        for_x = gradient @ frozen_weight(ctx.base, gradient.dtype) if needs_x else None
         if for_x is not None and not ctx.dropping:
             for_x.addmm_(down, a)
         return (
-            None if for_x is None else for_x.view(ctx.shape),
-            (down @ a).view(ctx.shape) if needs_dropped else None,
+            for_x,
+            down @ a if needs_dropped else None,
             down.T @ entering if needs_a else None,
-            (rows.T @ low).mul_(ctx.scaling) if needs_b else None,
+            (gradient.T @ low).mul_(ctx.scaling) if needs_b else None,
             None,
             None,
         )

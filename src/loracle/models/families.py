@@ -9,7 +9,7 @@ targets, or ask for "all-linear".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from loracle.errors import ConfigError
@@ -19,18 +19,20 @@ from loracle.lora.config import ALL_LINEAR, ATTENTION
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """Targets by whole dotted suffix; `reads_last` says that the class of a text is read at its last token, as in
-    decoders; `offset_positions` that positions are counted from behind that of the padding token.
+    decoders; `offset_positions` that positions are counted from behind that of the padding token. `after_attention` is
+    the module of a layer from which on each token is computed alone, where the head reads the last layer's first token.
     """
 
     query_value: tuple[str, ...]
     attention: tuple[str, ...]
     reads_last: bool = False
     offset_positions: bool = False
+    after_attention: str | None = None
 
 
 _BERT_ATTENTION = ("query", "key", "value", "attention.output.dense")
-_BERT = Family(query_value=("query", "value"), attention=_BERT_ATTENTION)
-_ROBERTA = Family(query_value=("query", "value"), attention=_BERT_ATTENTION, offset_positions=True)
+_BERT = Family(query_value=("query", "value"), attention=_BERT_ATTENTION, after_attention="attention.output")
+_ROBERTA = replace(_BERT, offset_positions=True)
 _LLAMA = Family(query_value=("q_proj", "v_proj"), attention=("q_proj", "k_proj", "v_proj", "o_proj"), reads_last=True)
 
 FAMILIES: Mapping[str, Family] = {
@@ -44,7 +46,11 @@ FAMILIES: Mapping[str, Family] = {
         query_value=("query_proj", "value_proj"),
         attention=("query_proj", "key_proj", "value_proj", "attention.output.dense"),
     ),
-    "distilbert": Family(query_value=("q_lin", "v_lin"), attention=("q_lin", "k_lin", "v_lin", "out_lin")),
+    "distilbert": Family(
+        query_value=("q_lin", "v_lin"),
+        attention=("q_lin", "k_lin", "v_lin", "out_lin"),
+        after_attention="sa_layer_norm",
+    ),
     "electra": _BERT,
     "gemma": _LLAMA,
     "gemma2": _LLAMA,
@@ -53,7 +59,12 @@ FAMILIES: Mapping[str, Family] = {
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "modernbert": Family(query_value=("Wqkv",), attention=("attn.Wqkv", "attn.Wo")),
-    "mpnet": Family(query_value=("q", "v"), attention=("attn.q", "attn.k", "attn.v", "attn.o"), offset_positions=True),
+    "mpnet": Family(
+        query_value=("q", "v"),
+        attention=("attn.q", "attn.k", "attn.v", "attn.o"),
+        offset_positions=True,
+        after_attention="attention.LayerNorm",
+    ),
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "roberta": _ROBERTA,

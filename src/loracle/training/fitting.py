@@ -14,6 +14,7 @@ from loracle.errors import TrainingError
 from loracle.evaluation.metrics import choose_thresholds, choosing_metrics, measure, preference
 from loracle.lora.injection import lora_layers
 from loracle.models.adapting import AdaptedNetwork
+from loracle.models.narrowing import reading_first_token
 from loracle.training.allocation import keeping_freed_memory
 from loracle.training.attention import use_attention
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
@@ -92,7 +93,7 @@ def fit(
     stepper = Stepper(network, train, loss, optimiser, path, learning_rate, at_once=budget.batch_size)
     epochs: list[Epoch] = []
     best, weights = None, {}
-    with keeping_freed_memory(), path.in_one_order():
+    with keeping_freed_memory(), path.in_one_order(), reading_first_token(network):
         for number in range(1, budget.epochs + 1):
             losses = _train_epoch(stepper, budget, generator, on_step)
             epoch = _validate(network, validation, number, float(np.mean(losses)), path, on_step)
@@ -131,7 +132,8 @@ def predict_proba(
 
     network.to(path.device).eval()
     use_attention(network, path, tokens.lengths, training=False)
-    return map_batches(tokens, SCORING_BATCH, compute)
+    with reading_first_token(network):
+        return map_batches(tokens, SCORING_BATCH, compute)
 
 
 def set_training_mode(network: nn.Module, *, base_dropout: bool) -> None:

@@ -39,11 +39,13 @@ def test_bf16_moves_the_logits_of_every_architecture_by_rounding_alone(
     checkpoint: Callable[[str], Path], architecture: str
 ) -> None:
     base, tokens = adapted(str(checkpoint(architecture)))
-    exact, by_autocast = logits(base, tokens, FP32), logits(base, tokens, BF16)
+    exact, other = logits(base, tokens, FP32), adapted(str(checkpoint(architecture)))[0]
     hold_frozen(base.network, BF16)
     moved = (logits(base, tokens, BF16) - exact).abs().max()
-    # the weights of the tiny decoders are so large that bf16 products alone, from float32 weights, move more than that
-    assert 0 < moved <= max(TOLERANCE, 1.5 * (by_autocast - exact).abs().max())
+    if moved > TOLERANCE:  # some tiny decoders have weights so large that bf16 products of float32 weights move as much
+        assert architecture in ("llama", "mistral")
+        assert moved < 1.2 * (logits(other, tokens, BF16) - exact).abs().max()
+    assert moved > 0
 
 
 def test_bf16_moves_the_logits_of_minilm_by_rounding_alone() -> None:

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from loracle.methods.naming import base_precision_of
 from loracle.models.networks import BASE_PRECISIONS
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Method, Setup
     from loracle.training.budget import Budget
+    from loracle.training.precision import ComputePath
 
 _TEXTS_LOOKED_AT = 1000
 _PACKAGES = (
@@ -35,16 +38,13 @@ _PACKAGES = (
 
 def write_ledger(task: Task, methods: Sequence[Method], setup: Setup, plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ledger of a run: budget, precision, machine, versions, what was equal for all, and what was not."""
-    from loracle.training.precision import path_for
-
-    path = path_for(setup.budget)
     return {
         **plan,
         "budget": asdict(setup.budget),
         "model": setup.model,
         "base precision": setup.base_precision,
         "lora": asdict(setup.lora),
-        "path": {"device": path.device, "precision": path.precision, "attention": path.attention},
+        "path": _path_taken(task, methods, setup),
         "machine": machine(),
         "versions": versions(),
         "equal for all": _equal_for_all(setup),
@@ -73,6 +73,38 @@ def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that the figures depend on."""
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), **found}
+
+
+def _path_taken(task: Task, methods: Sequence[Method], setup: Setup) -> dict[str, Any]:
+    """Return where and how networks compute: device, precision, and the attention for texts of these lengths."""
+    from loracle.training.precision import path_for
+
+    path = path_for(setup.budget)
+    taken: dict[str, Any] = {
+        "device": path.device,
+        "precision": path.precision,
+        "frozen weights": "held once, in bf16" if path.precision == "bf16" else "held once, in fp32",
+        "deterministic": path.deterministic,
+    }
+    if any(method.cuts_texts for method in methods):
+        taken |= _attention_taken(task, setup, path)
+    return taken
+
+
+def _attention_taken(task: Task, setup: Setup, path: ComputePath) -> dict[str, str]:
+    from loracle.models.loading import has_fused_attention, load_config
+    from loracle.training.attention import EAGER, choose_attention
+
+    config, budget = load_config(setup.model), setup.budget
+    if not has_fused_attention(config):
+        return {"attention in training": EAGER, "attention in scoring": EAGER}
+    length = int(np.median(_count_tokens(task.train.texts, setup).clip(max=budget.max_length)))
+    return {
+        f"attention in {name}": choose_attention(
+            config, path, length, training=training, dropout=training and budget.base_dropout
+        )
+        for name, training in (("training", True), ("scoring", False))
+    }
 
 
 def _equal_for_all(setup: Setup) -> list[str]:
@@ -141,12 +173,15 @@ def _quantised(methods: Sequence[Method], setup: Setup) -> list[str]:
 
 def _share_cut(task: Task, setup: Setup) -> float:
     """Return the share of test texts that are longer than the base model reads, from the first 1,000."""
+    return float((_count_tokens(task.test.texts, setup) > setup.budget.max_length).mean())
+
+
+def _count_tokens(texts: Sequence[str], setup: Setup) -> np.ndarray:
+    """Return the tokens of the first 1,000 texts, each counted to one more than are read at most."""
     from loracle.models.loading import load_tokenizer
     from loracle.training.batching import tokenise
 
-    length = setup.budget.max_length
-    tokens = tokenise(load_tokenizer(setup.model), task.test.texts[:_TEXTS_LOOKED_AT], length + 1)
-    return float((tokens.lengths > length).mean())
+    return tokenise(load_tokenizer(setup.model), texts[:_TEXTS_LOOKED_AT], setup.budget.max_length + 1).lengths
 
 
 def _processor_name() -> str:

@@ -101,7 +101,7 @@ def load_encoder(name: str, *, attention: str = "sdpa") -> nn.Module:
         network, report = AutoModel.from_pretrained(
             resolve_base(name),
             output_loading_info=True,
-            attn_implementation=_choose_attention(attention, MODEL_MAPPING[type(_load_config(name))]),
+            attn_implementation=_choose_attention(attention, MODEL_MAPPING[type(load_config(name))]),
             dtype="float32",
             use_safetensors=True,
         )
@@ -114,6 +114,20 @@ def load_encoder(name: str, *, attention: str = "sdpa") -> nn.Module:
     return frozen
 
 
+def load_config(name: str) -> Any:
+    """Load the transformers configuration of a base model."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(resolve_base(name))
+
+
+def has_fused_attention(config: Any) -> bool:
+    """Say whether transformers computes an architecture's attention by torch's fused kernel too."""
+    from transformers import MODEL_MAPPING
+
+    return bool(getattr(MODEL_MAPPING[type(config)], "_supports_sdpa", False))
+
+
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load the fast tokenizer of a base model, ready to pad; raises ModelError where there is none or it cannot."""
     from transformers import AutoTokenizer
@@ -121,7 +135,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     from loracle.models.padding import choose_padding, tokenizer_options
 
     with reading(name):
-        options = tokenizer_options(_load_config(name).model_type)
+        options = tokenizer_options(load_config(name).model_type)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(resolve_base(name), **options)
     if not tokenizer.is_fast:
         raise ModelError(f"{name} has no fast tokenizer (tokenizer.json); Loracle needs one")
@@ -277,17 +291,11 @@ def _load_classifier(name: str, label_names: Sequence[str], attention: str) -> t
     return Base(name_base(name), network, tokenizer, head, identity=identify_weights(network, head)), fresh
 
 
-def _load_config(name: str) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(resolve_base(name))
-
-
 def _find_classifier_class(name: str) -> Any:
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     with reading(name):
-        config = _load_config(name)
+        config = load_config(name)
     if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise ModelError(
             f"{name} cannot be used: transformers has no sequence classification class for the architecture "

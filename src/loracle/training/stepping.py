@@ -42,6 +42,11 @@ class Stepper:
         while loss is None:
             self._take_less()
             loss = self._add_gradients(rows)
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} at step {self.done}, with learning rate {self.learning_rate:g}; "
+                "try a lower learning rate, or a longer warmup"
+            )
         adapted = self.network if isinstance(self.network, AdaptedNetwork) else None
         if adapted:
             adapted.add_penalty()
@@ -61,13 +66,8 @@ class Stepper:
                 part = slice(start, start + self.at_once)
                 share = self.loss.share(labels[part], labels)
                 loss = self.loss(self._forward(rows[part]), labels[part]) * share
-                total += loss.item()
-                if not np.isfinite(total):
-                    raise TrainingError(
-                        f"the loss became {total} at step {self.done}, with learning rate {self.learning_rate:g}; "
-                        "try a lower learning rate, or a longer warmup"
-                    )
                 torch.autograd.backward(loss)
+                total += loss.item()  # after the backward pass is under way: a GPU does not wait for the question
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

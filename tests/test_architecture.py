@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "loracle"
 
 ROWS = [
     {"errors"},
-    {"files", "wording"},
+    {"files", "wording", "threads"},
     {"lora", "data", "evaluation"},
     {"models"},
     {"training", "prompting"},

@@ -24,6 +24,7 @@ from loracle.commands.train import train
 from loracle.configuration import find_sources
 from loracle.errors import LoracleError
 from loracle.printing import refuse, showing_warnings
+from loracle.threads import prepare_threads
 
 app = App(
     name="loracle",
@@ -37,8 +38,7 @@ for command in (plan, describe, compare, train, predict, report, prepare, errors
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    # Waiting threads sleep instead of spinning, which stalls every step where another program takes a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_threads()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app.config = find_sources(tokens)

@@ -11,8 +11,8 @@ IDLE = 0.5
 def prepare_threads() -> None:
     """Use one thread a physical core; where other programs are at work, let waiting threads sleep.
 
-    On an idle machine threads that spin while they wait take two thirds of the time for a step of a small network; where
-    another program has one of the cores, they take one and a half times as long. What the environment says is kept.
+    On an idle machine threads that spin while they wait take two thirds of the time for a step of a small network;
+    where another program has one of the cores, one and a half times as long. What the environment says is kept.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))
     if _load() > IDLE * count_cores():

@@ -14,7 +14,7 @@ from loracle.methods.method import Setup
 from loracle.methods.registry import METHODS, find_methods
 from loracle.models.loading import load_base
 from loracle.training.budget import Budget
-from loracle.training.fitting import build_optimizer
+from loracle.training.optimising import build_adamw
 
 EXPECTED = {
     "lora": (LoRALinear, {}),
@@ -62,7 +62,7 @@ def test_a_name_that_contradicts_its_variant_is_refused(name: str) -> None:
 @pytest.mark.parametrize(("name", "ratio"), [("lora", 1.0), ("lora-plus", 16.0)])
 def test_the_loop_trains_b_at_the_rate_of_its_variant(name: str, ratio: float, tiny_base: Path) -> None:
     network = prepared(name, tiny_base, LoRAConfig())
-    optimizer = build_optimizer(network, 1e-3, Budget())
+    optimizer = build_adamw(network, 1e-3, Budget())
     rates = {id(item): group["lr"] for group in optimizer.param_groups for item in group["params"]}
     for key, parameter in network.named_parameters():
         if parameter.requires_grad:

@@ -91,21 +91,43 @@ def fit(
     optimiser = Optimiser(network, learning_rate, budget, steps)
     loss = Loss(budget, train.labels)
     stepper = Stepper(network, train, loss, optimiser, path, learning_rate, at_once=budget.batch_size)
-    epochs: list[Epoch] = []
-    best, weights = None, {}
+    kept = BestEpoch(network, budget)
     with keeping_freed_memory(), path.in_one_order(), reading_first_token(network):
-        for number in range(1, budget.epochs + 1):
+        for _ in range(budget.epochs):
             losses = _train_epoch(stepper, budget, generator, on_step)
-            epoch = _validate(network, validation, number, float(np.mean(losses)), path, on_step)
-            epochs.append(epoch)
-            if best is None or preference(epoch.metrics, budget.metric) > preference(best.metrics, budget.metric):
-                best, weights = epoch, _trainable_weights(network)
-            elif number - best.epoch >= budget.patience:
+            probabilities = _score(network, validation, path, on_step)
+            if kept.add(float(np.mean(losses)), validation, probabilities):
                 break
-    assert best is not None
-    network.load_state_dict(weights, strict=False)
-    network.eval()
-    return History(tuple(epochs), best)
+    return kept.restore()
+
+
+class BestEpoch:
+    """The epochs of one fit, and the weights after the one that was best on the validation split."""
+
+    def __init__(self, network: nn.Module, budget: Budget) -> None:
+        self._network, self._budget = network, budget
+        self._epochs: list[Epoch] = []
+        self._best: Epoch | None = None
+        self._weights: dict[str, Tensor] = {}
+
+    def add(self, train_loss: float, validation: Tokens, probabilities: np.ndarray) -> bool:
+        """Measure an epoch by its probabilities (texts, classes); say whether there were enough without a better one.
+
+        Raises TrainingError where they are no finite numbers.
+        """
+        number, metric = len(self._epochs) + 1, self._budget.metric
+        epoch = _measure(validation, probabilities, number, train_loss)
+        self._epochs.append(epoch)
+        if self._best is None or preference(epoch.metrics, metric) > preference(self._best.metrics, metric):
+            self._best, self._weights = epoch, _trainable_weights(self._network)
+        return number - self._best.epoch >= self._budget.patience
+
+    def restore(self) -> History:
+        """Put the weights of the best epoch back into the network, ready to score; return all epochs."""
+        assert self._best is not None
+        self._network.load_state_dict(self._weights, strict=False)
+        self._network.eval()
+        return History(tuple(self._epochs), self._best)
 
 
 def predict_proba(
@@ -160,17 +182,14 @@ def _train_epoch(
     return losses
 
 
-def _validate(
-    network: nn.Module,
-    validation: Tokens,
-    number: int,
-    train_loss: float,
-    path: ComputePath,
-    on_step: OnStep | None,
-) -> Epoch:
+def _score(network: nn.Module, validation: Tokens, path: ComputePath, on_step: OnStep | None) -> np.ndarray:
+    assert validation.labels is not None
+    return predict_proba(network, validation, path, on_step, multi_label=validation.labels.ndim == 2)
+
+
+def _measure(validation: Tokens, probabilities: np.ndarray, number: int, train_loss: float) -> Epoch:
     assert validation.labels is not None
     labels = validation.labels
-    probabilities = predict_proba(network, validation, path, on_step, multi_label=labels.ndim == 2)
     if not np.isfinite(probabilities).all():
         raise TrainingError(f"the network's output is not finite after epoch {number}; try a lower learning rate")
     thresholds = choose_thresholds(labels, probabilities)

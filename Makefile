@@ -2,10 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint clean help
+.PHONY: demo test lint bench bench-quality clean help
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 demo: $(INSTALLED)  ## compare five methods on the embedded data with the embedded base model
 	$(BIN)/loracle compare --epochs 4 --learning-rates 2 --out runs/demo
@@ -18,6 +18,12 @@ lint: $(INSTALLED)  ## style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## measure speed and memory here, beside PEFT and transformers
+	$(BIN)/python -m benchmarks
+
+bench-quality: $(INSTALLED)  ## measure the accuracy of the fast path, beside a float32 reference
+	$(BIN)/python -m benchmarks.quality
 
 clean:  ## remove what the other commands made
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,70 @@
+"""How far memory grows during a fit, loading the model included; each contestant is to run in a fresh process.
+
+What both import is imported before. Loracle scores a validation split after each epoch, as it always does; the Trainer
+evaluates nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from typing import Any
+
+from benchmarks import rival
+from benchmarks.rounds import Gate
+from benchmarks.workload import LEARNING_RATE, Job, build_base
+
+_IMPORTED = (
+    "accelerate",
+    "peft",
+    "transformers.trainer",
+    "loracle.methods.registry",
+    "loracle.planning.forecasting",
+    "loracle.training.fitting",
+)
+
+
+def fit(gate: Gate, job: Job) -> None:
+    """Train an epoch by Loracle's own loop and report the growth at the peak, in bytes."""
+    from loracle.comparison.measuring import measured
+    from loracle.training import fitting
+    from loracle.training.precision import choose_path
+
+    _prepare(job)
+    gate.wait()
+    with measured() as reading:
+        path = choose_path()
+        base = build_base(job, path)
+        budget = job.setup(epochs=1).budget
+        fitting.fit(
+            base.network, job.train, job.validation, budget, learning_rate=LEARNING_RATE, seed=job.seed, path=path
+        )
+    gate.report(reading.peak_memory_bytes, path.precision)
+
+
+def fit_by_trainer(gate: Gate, job: Job, recipe: rival.Recipe) -> None:
+    """Train an epoch by the Trainer and report the growth at the peak, in bytes."""
+    from loracle.comparison.measuring import measured
+
+    _prepare(job)
+    gate.wait()
+    with tempfile.TemporaryDirectory() as folder, measured() as reading:
+        network = rival.build_network(job, recipe)
+        rival.build_trainer(job, recipe, network, folder, [], epochs=1).train()
+    gate.report(reading.peak_memory_bytes, rival.describe(network, recipe))
+
+
+def _prepare(job: Job) -> None:
+    """Import all that both need, the architecture included, and start the threads that compute."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    from loracle.models.loading import resolve_base
+
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    config: Any = AutoConfig.from_pretrained(resolve_base(job.model))
+    with torch.device("meta"):
+        AutoModelForSequenceClassification.from_config(config)
+    square = torch.randn(256, 256)
+    torch.mm(square, square)

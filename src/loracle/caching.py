@@ -47,7 +47,7 @@ def find(kind: str, key: str) -> Path | None:
     if not path.is_file():
         return None
     with suppress(OSError):  # a folder that may only be read
-        os.utime(path)
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
     return path
 
 
@@ -80,7 +80,7 @@ def free_bytes() -> int:
 
 def drop_oldest(*, keep: Path | None = None, total_bytes: int = TOTAL_BYTES) -> None:
     """Delete what was used longest ago until the rest takes `total_bytes` at most, and what a killed process left."""
-    files = [(stat.st_mtime, stat.st_size, path) for path, stat in _files()]
+    files = [(stat.st_atime, stat.st_size, path) for path, stat in _files()]
     left = sum(size for _, size, _ in files)
     for used, size, path in sorted(files):
         abandoned = path.name.startswith(".") and time.time() - used > _LEFT_BEHIND_SECONDS

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ _LENGTH_BYTES = 8  # of the header's own length
 _READ_AT_ONCE = 2**23
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int32: "I32"}
 _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
-_checked: set[tuple[Path, int, int]] = set()  # path, inode and size of what this process has read as a whole
+_checked: set[tuple[Path, int, int]] = set()  # path, time and size of what this process has read as a whole
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,39 @@ class StoredArray:
         dtype = torch.empty(0, dtype=self.dtype).numpy().dtype
         mapped: np.ndarray = np.memmap(self.path, dtype, "r", self.start, self.shape)
         return mapped
+
+
+class RowReader:
+    """Reads rows of an array (rows, width) from its file. They are not mapped, which would count as memory of the
+    process that it cannot be without. Use it as a context.
+    """
+
+    def __init__(self, array: StoredArray) -> None:
+        self._width, self._dtype, self._start = array.shape[1], array.dtype, array.start
+        self._row_bytes = array.shape[1] * array.dtype.itemsize
+        self._file = array.path.open("rb", buffering=0)
+
+    def read_padded(self, starts: np.ndarray, stops: np.ndarray) -> Tensor:
+        """Return the rows from each start to its stop, padded with zeros: (len(starts), most of them, width).
+
+        Raises FileError where the file ends before.
+        """
+        found = torch.zeros(len(starts), int((stops - starts).max()), self._width, dtype=self._dtype)
+        lines = found.flatten(1).view(torch.uint8).numpy()
+        for line, start, stop in zip(lines, starts.tolist(), stops.tolist(), strict=True):
+            wanted = line[: (stop - start) * self._row_bytes]
+            self._file.seek(self._start + start * self._row_bytes)
+            if self._file.readinto(wanted.data) != len(wanted):
+                raise FileError(f"{self._file.name} was cut while it was read; start again")
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
 
 
 class ArrayWriter:
@@ -118,7 +152,7 @@ def open_arrays(path: Path) -> tuple[Mapping[str, StoredArray], float]:
 def _check_content(file: BinaryIO, checksum: int) -> None:
     """Raise ValueError where what follows has another checksum; reading leaves the memory of this process as it is."""
     path, stat = Path(file.name), os.fstat(file.fileno())
-    state = (path, stat.st_ino, stat.st_size)
+    state = (path, stat.st_mtime_ns, stat.st_size)
     if state in _checked:
         return
     found = 0

@@ -73,7 +73,7 @@ def split(base: Base) -> tuple[Tokens, Tokens]:
 
 @contextmanager
 def stepped(base: Base, *, epochs: int = 3, path: ComputePath = PATH) -> Iterator[tuple[Tokens, ...]]:
-    with stepping.stepping_over(base.network, split(base), path, epochs=epochs) as splits:
+    with stepping.stepping_over(base.network, split(base), replace(BUDGET, epochs=epochs), path) as splits:
         yield splits
 
 
@@ -164,7 +164,7 @@ def test_other_weights_texts_and_paths_are_other_work(tiny_base: Path, computed:
     assert computed == [80, 27] * 3
     base = load(tiny_base, "partial")
     tokens = tokenise(base.tokenizer, [*TEXTS[:-1], "late late"], 24, labels=LABELS)
-    with stepping.stepping_over(base.network, (tokens, split(base)[1]), PATH, epochs=2):
+    with stepping.stepping_over(base.network, (tokens, split(base)[1]), BUDGET, PATH):
         assert computed == [80, 27] * 3 + [80]
 
 
@@ -194,7 +194,7 @@ def test_network_that_trains_all_layers_is_left_as_it_is(tiny_base: Path, cache:
     torch.manual_seed(0)
     base = load_base(str(tiny_base), ("bad", "good"), attention="eager")
     plain = split(base)
-    with stepping.stepping_over(base.network, plain, PATH, epochs=3) as splits:
+    with stepping.stepping_over(base.network, plain, BUDGET, PATH) as splits:
         assert splits == plain
     assert kept_files(cache) == []
 
@@ -309,8 +309,17 @@ def test_windows_give_the_states_of_each_text_in_order(tiny_base: Path, monkeypa
         torch.testing.assert_close(splits[0].waiting.popleft(), whole, rtol=0, atol=1e-5)
 
 
+def test_dropout_and_few_texts_leave_the_splits_as_they_are(tiny_base: Path, cache: Path) -> None:
+    base = load(tiny_base, "partial")
+    plain = split(base)
+    for budget, splits in ((replace(BUDGET, base_dropout=True), plain), (BUDGET, plain[::-1])):
+        with stepping.stepping_over(base.network, splits, budget, PATH) as found:
+            assert found == splits
+    assert kept_files(cache) == []
+
+
 def test_empty_split_is_left_as_it_is(tiny_base: Path) -> None:
     base = load(tiny_base, "partial")
     empty = tokenise(base.tokenizer, [], 24, labels=LABELS[:0])
-    with stepping.stepping_over(base.network, (split(base)[0], empty), PATH, epochs=2) as splits:
+    with stepping.stepping_over(base.network, (split(base)[0], empty), BUDGET, PATH) as splits:
         assert not is_stepped(splits)

@@ -23,11 +23,14 @@ from loracle.errors import FileError
 from loracle.training.arrays import ArrayWriter, RowReader, StoredArray, find_arrays, keeping_arrays
 from loracle.training.batching import Tokens
 from loracle.training.bottom import FrozenBottom, choose_few, find_bottom, is_close
+from loracle.training.budget import Budget
 from loracle.training.precision import ComputePath
 
 LARGEST_BYTES = 16 * 10**9
 """What is kept for one fit takes no more on disk, and no more than `SHARE_OF_DISK` of what is free."""
 SHARE_OF_DISK = 0.25
+FEWEST_TEXTS = 64
+"""Of fewer texts to train on nothing is kept: to find and to try the bottom takes as long as to compute it."""
 
 _FORMAT = 1  # of what is kept: raise it when that changes, and what is there is not found
 _KIND = "bottoms"
@@ -39,18 +42,19 @@ _STILL_SAME = {"fp32": 1e-2, "bf16": 0.3}  # what batches of other shapes add up
 
 @contextmanager
 def stepping_over(
-    network: nn.Module, splits: Sequence[Tokens], path: ComputePath, *, epochs: int
+    network: nn.Module, splits: Sequence[Tokens], budget: Budget, path: ComputePath
 ) -> Iterator[tuple[Tokens, ...]]:
     """Yield the splits so that within the block the network need not compute its frozen bottom for their batches.
 
     Each `pad_batch` of a split that is yielded must be followed by one forward pass over that batch, in the same order;
-    no other batch can be run within the block, and dropout of the base must be off. Lengths, labels and rows are as
-    they were. The splits are yielded as they are where nothing at the bottom is frozen, the network cannot do without
-    it, there is too little room, or with one epoch alone nothing would be gained.
+    no other batch can be run within the block. Lengths, labels and rows are as they were. The splits are yielded as
+    they are where dropout of the base is on, nothing at the bottom is frozen, the network cannot do without it, there
+    is too little room, or nothing would be gained: few texts, or one epoch of what was not computed before.
     """
+    worth = not budget.base_dropout and len(splits[0]) >= FEWEST_TEXTS and all(map(len, splits))
     network.to(path.device).eval()
-    bottom = find_bottom(network, splits[0], path) if all(map(len, splits)) else None
-    kept = keep_states(bottom, splits, only_find=epochs < 2) if bottom else None
+    bottom = find_bottom(network, splits[0], path) if worth else None
+    kept = keep_states(bottom, splits, only_find=budget.epochs < 2) if bottom else None
     with ExitStack() as stack:
         readers = _open(kept, stack)
         if not bottom or not readers:

@@ -35,7 +35,7 @@ FEWEST_TEXTS = 64
 _FORMAT = 1  # of what is kept: raise it when that changes, and what is there is not found
 _KIND = "bottoms"
 _ROWS = "rows"
-_BATCH = 64
+_BATCH = 32
 _TOKENS_AT_ONCE = 2**15  # whose states are in memory while a file is written
 _STILL_SAME = {"fp32": 1e-2, "bf16": 0.3}  # what batches of other shapes add up to after many layers, and far more
 

@@ -194,6 +194,7 @@ def _fit(
     from loracle.training import fitting
     from loracle.training.batching import tokenise
     from loracle.training.precision import choose_path
+    from loracle.training.stepping import stepping_over
 
     if not learning_rate > 0:
         raise ConfigError(f"learning_rate is {learning_rate}; allowed: above 0")
@@ -204,20 +205,15 @@ def _fit(
     if config is not None:
         config.problem_type = problem_type(task.multi_label)
     counts = count(base)
-    train, validation = (
-        tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels)
+    own = budget if base.pretrained else replace(budget, base_dropout=True)  # a network of our own has its own dropout
+    splits = [
+        tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels, keep=True)
         for split in (task.train, task.validation)
-    )
-    history = fitting.fit(
-        base.network,
-        train,
-        validation,
-        budget if base.pretrained else replace(budget, base_dropout=True),  # a network of our own has its own dropout
-        learning_rate=learning_rate,
-        seed=seed,
-        path=path,
-        on_step=on_step,
-    )
+    ]
+    with stepping_over(base.network, splits, own, path) as (train, validation):
+        history = fitting.fit(
+            base.network, train, validation, own, learning_rate=learning_rate, seed=seed, path=path, on_step=on_step
+        )
     scorer = NetworkScorer(
         base, task.label_names, budget.max_length, path, save_weights, task.multi_label, base_precision
     )

@@ -194,7 +194,7 @@ def _fit(
     from loracle.training import fitting
     from loracle.training.batching import tokenise
     from loracle.training.precision import choose_path
-    from loracle.training.stepping import stepping_over
+    from loracle.training.states import stepping_over
 
     if not learning_rate > 0:
         raise ConfigError(f"learning_rate is {learning_rate}; allowed: above 0")

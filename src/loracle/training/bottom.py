@@ -3,7 +3,7 @@
 Where the embeddings and the first layers hold nothing that is trained, and dropout is off, what leaves the last of
 those layers depends on the text alone. Then the layers below need only pass on what they are given, and the last of
 them hand back what it gave before. They are wrapped as they are, whatever the architecture: what is frozen is read from
-the graph of one pass, and whether the network can do without its bottom is tried on a few texts. `stepping.py` keeps
+the graph of one pass, and whether the network can do without its bottom is tried on a few texts. `states.py` keeps
 what the bottom gives.
 """
 

@@ -11,7 +11,7 @@ from loracle.data.loading import load_task
 from loracle.data.task import Task
 from loracle.methods.method import Fitted, Setup
 from loracle.methods.registry import find_methods, load_classifier
-from loracle.training import stepping, tokenising
+from loracle.training import states, tokenising
 from loracle.training.budget import Budget
 
 LAST_LAYER = "lora:targets=1.attention.self.query"
@@ -51,7 +51,7 @@ def test_history_and_predictions_are_those_of_a_fit_that_computes_all(
     stepped = fit(name, task, setup)
     assert (files(cache, "bottoms"), files(cache, "tokens")) == (2, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(stepping, "FEWEST_TEXTS", 10**9)
+        patch.setattr(states, "FEWEST_TEXTS", 10**9)
         plain = fit(name, task, setup)
     assert stepped.history is not None
     assert plain.history is not None
@@ -71,7 +71,7 @@ def test_second_fit_finds_what_the_first_one_made(
     def fail(*_: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(stepping, "_compute", fail)
+    monkeypatch.setattr(states, "_compute", fail)
     monkeypatch.setattr(tokenising._Work, "encode", fail)
     method = find_methods(["partial"])[0]
     assert method.fit(task, setup, seed=1, learning_rate=1e-3).history

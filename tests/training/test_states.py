@@ -15,7 +15,7 @@ from loracle.lora.config import LoRAConfig
 from loracle.lora.injection import inject
 from loracle.models.freezing import train_head, train_upper_layers
 from loracle.models.loading import Base, load_base
-from loracle.training import fitting, stepping
+from loracle.training import fitting, states
 from loracle.training.arrays import ArrayWriter
 from loracle.training.batching import Tokens, tokenise
 from loracle.training.bottom import FrozenBottom
@@ -49,13 +49,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many texts were computed and written, each time."""
     counts: list[int] = []
-    compute = stepping._compute
+    compute = states._compute
 
     def counted(bottom: FrozenBottom, tokens: Tokens, writer: ArrayWriter) -> None:
         counts.append(len(tokens))
         compute(bottom, tokens, writer)
 
-    monkeypatch.setattr(stepping, "_compute", counted)
+    monkeypatch.setattr(states, "_compute", counted)
     return counts
 
 
@@ -73,12 +73,12 @@ def split(base: Base) -> tuple[Tokens, Tokens]:
 
 @contextmanager
 def stepped(base: Base, *, epochs: int = 3, path: ComputePath = PATH) -> Iterator[tuple[Tokens, ...]]:
-    with stepping.stepping_over(base.network, split(base), replace(BUDGET, epochs=epochs), path) as splits:
+    with states.stepping_over(base.network, split(base), replace(BUDGET, epochs=epochs), path) as splits:
         yield splits
 
 
 def is_stepped(splits: tuple[Tokens, ...]) -> bool:
-    return all(isinstance(item, stepping._Fed) for item in splits)
+    return all(isinstance(item, states._Fed) for item in splits)
 
 
 def fit(base: Base, splits: tuple[Tokens, ...], budget: Budget = BUDGET, rate: float = 1e-3) -> fitting.History:
@@ -164,7 +164,7 @@ def test_other_weights_texts_and_paths_are_other_work(tiny_base: Path, computed:
     assert computed == [80, 27] * 3
     base = load(tiny_base, "partial")
     tokens = tokenise(base.tokenizer, [*TEXTS[:-1], "late late"], 24, labels=LABELS)
-    with stepping.stepping_over(base.network, (tokens, split(base)[1]), BUDGET, PATH):
+    with states.stepping_over(base.network, (tokens, split(base)[1]), BUDGET, PATH):
         assert computed == [80, 27] * 3 + [80]
 
 
@@ -182,7 +182,7 @@ def test_one_epoch_takes_what_is_there_and_makes_nothing(tiny_base: Path, comput
 def test_what_would_be_too_large_is_not_kept(
     tiny_base: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(stepping, limit, 1000 if limit == "LARGEST_BYTES" else 0.0)
+    monkeypatch.setattr(states, limit, 1000 if limit == "LARGEST_BYTES" else 0.0)
     base = load(tiny_base, "partial")
     with stepped(base) as splits:
         assert not is_stepped(splits)
@@ -194,7 +194,7 @@ def test_network_that_trains_all_layers_is_left_as_it_is(tiny_base: Path, cache:
     torch.manual_seed(0)
     base = load_base(str(tiny_base), ("bad", "good"), attention="eager")
     plain = split(base)
-    with stepping.stepping_over(base.network, plain, BUDGET, PATH) as splits:
+    with states.stepping_over(base.network, plain, BUDGET, PATH) as splits:
         assert splits == plain
     assert kept_files(cache) == []
 
@@ -228,7 +228,7 @@ def test_states_that_are_others_than_computed_now_are_made_again(
 ) -> None:
     add = ArrayWriter.add
     with monkeypatch.context() as patch:
-        patch.setattr(stepping, "_find", lambda *_: None)
+        patch.setattr(states, "_find", lambda *_: None)
         patch.setattr(ArrayWriter, "add", lambda self, name, piece: add(self, name, piece + 1))
         with stepped(load(tiny_base, "partial")) as splits:
             assert not is_stepped(splits)
@@ -302,8 +302,8 @@ def test_windows_give_the_states_of_each_text_in_order(tiny_base: Path, monkeypa
         splits[0].pad_batch(np.arange(80))
         whole = splits[0].waiting.popleft()
     caching.drop_oldest(total_bytes=0)
-    monkeypatch.setattr(stepping, "_TOKENS_AT_ONCE", 50)
-    monkeypatch.setattr(stepping, "_BATCH", 3)
+    monkeypatch.setattr(states, "_TOKENS_AT_ONCE", 50)
+    monkeypatch.setattr(states, "_BATCH", 3)
     with stepped(load(tiny_base, "partial")) as splits:
         splits[0].pad_batch(np.arange(80))
         torch.testing.assert_close(splits[0].waiting.popleft(), whole, rtol=0, atol=1e-5)
@@ -313,7 +313,7 @@ def test_dropout_and_few_texts_leave_the_splits_as_they_are(tiny_base: Path, cac
     base = load(tiny_base, "partial")
     plain = split(base)
     for budget, splits in ((replace(BUDGET, base_dropout=True), plain), (BUDGET, plain[::-1])):
-        with stepping.stepping_over(base.network, splits, budget, PATH) as found:
+        with states.stepping_over(base.network, splits, budget, PATH) as found:
             assert found == splits
     assert kept_files(cache) == []
 
@@ -321,5 +321,5 @@ def test_dropout_and_few_texts_leave_the_splits_as_they_are(tiny_base: Path, cac
 def test_empty_split_is_left_as_it_is(tiny_base: Path) -> None:
     base = load(tiny_base, "partial")
     empty = tokenise(base.tokenizer, [], 24, labels=LABELS[:0])
-    with stepping.stepping_over(base.network, (split(base)[0], empty), BUDGET, PATH) as splits:
+    with states.stepping_over(base.network, (split(base)[0], empty), BUDGET, PATH) as splits:
         assert not is_stepped(splits)

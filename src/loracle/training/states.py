@@ -96,6 +96,7 @@ class _Fed(Tokens):
 
     def pad_batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return what the network is fed with for these texts, and let their states wait for the next pass."""
+        self.waiting.clear()  # of a batch whose pass ended before it took them, as where memory ran out
         self.waiting.append(self.reader.read_padded(self.source.starts[rows], self.source.starts[rows + 1]))
         return self.source.pad_batch(rows)
 

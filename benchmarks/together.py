@@ -81,9 +81,10 @@ def main() -> None:
     for workload in options.workloads:
         together, apart = measure(workload, options.runs, options.rounds)
         ratios = [one / other for one, other in zip(together, apart, strict=True)]
+        spread = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
         print(
             f"{workload:12} together {statistics.median(together):6.2f} s, "
-            f"one by one {statistics.median(apart):6.2f} s, ratio {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]",
+            f"one by one {statistics.median(apart):6.2f} s, ratio {spread}",
             flush=True,
         )
 

@@ -20,6 +20,7 @@ import pytest
 
 CACHE = tempfile.mkdtemp(prefix="loracle-tests-")
 os.environ["HF_DATASETS_CACHE"] = CACHE  # not the user's own
+os.environ["LORACLE_CACHE"] = str(Path(CACHE) / "loracle")
 
 WORDS = (
     "late never answered the parcel again lovely fast friendly thanks great broken rude nobody refund wonderful "

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "loracle"
 ROWS = [
     {"errors"},
     {"files", "wording", "threads"},
-    {"lora", "data", "evaluation"},
+    {"lora", "data", "evaluation", "caching"},
     {"models"},
     {"training", "prompting"},
     {"methods"},

@@ -111,3 +111,17 @@ def test_text_without_a_token_is_one_padding_token(tiny_base: Path) -> None:
     ids, mask = tokens.pad_batch(np.array([0, 1]))
     assert ids[0, 0] == tokenizer.pad_token_id != ids[1, 0]
     assert mask.all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_padded_rows_are_those_of_each_text(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    tokens = ragged(draw.integers(1, 30, size=40).tolist())
+    rows = draw.permutation(40)[: draw.integers(1, 40)]
+    ids, mask = tokens.pad_batch(rows)
+    assert (ids.dtype, mask.dtype) == (torch.int64, torch.int64)
+    for row, line, real in zip(rows, ids, mask, strict=True):
+        expected = tokens.flat[tokens.starts[row] : tokens.starts[row + 1]]
+        assert line[real.bool()].tolist() == expected.tolist()
+        assert not line[~real.bool()].any()
+        assert real.sum() == len(expected)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loracle.caching import noting_spared
 from loracle.comparison.measuring import Reading, measured
 from loracle.errors import ConfigError, TrainingError
 from loracle.evaluation.metrics import choosing_metrics, preference
@@ -39,32 +40,36 @@ def search(
 ) -> Found:
     """Fit once per learning rate; return the fit that is best on the validation split.
 
-    A rate at which the training diverges is listed with its error. Raises TrainingError where all diverge.
+    A rate at which the training diverges is listed with its error. What a fit found in the cache counts with the
+    seconds that making it took, once in a search, so that no cost depends on what was run before. Raises TrainingError
+    where all diverge.
     """
     best: Found | None = None
     tried: list[Mapping[str, Any]] = []
     seconds, metric = 0.0, setup.budget.metric
-    for rate in learning_rates:
-        try:
-            with measured() as reading:
-                fitted = method.fit(task, setup, seed=seed, learning_rate=rate, on_step=on_step)
-        except TrainingError as error:
-            tried.append({"setting": "learning rate", "value": rate, "error": str(error)})
-            continue
-        finally:
-            seconds += reading.seconds
-        tried += fitted.search or _trial(rate, fitted.validation_metrics)
-        if best is None or preference(fitted.validation_metrics, metric) > preference(
-            best.fitted.validation_metrics, metric
-        ):
-            best = Found(fitted, rate, reading, 0.0, ())
-        del fitted
+    with noting_spared() as spared:
+        for rate in learning_rates:
+            try:
+                with noting_spared() as own, measured() as reading:
+                    fitted = method.fit(task, setup, seed=seed, learning_rate=rate, on_step=on_step)
+            except TrainingError as error:
+                tried.append({"setting": "learning rate", "value": rate, "error": str(error)})
+                continue
+            finally:
+                seconds += reading.seconds
+            reading.seconds += sum(own.values())
+            tried += fitted.search or _trial(rate, fitted.validation_metrics)
+            if best is None or preference(fitted.validation_metrics, metric) > preference(
+                best.fitted.validation_metrics, metric
+            ):
+                best = Found(fitted, rate, reading, 0.0, ())
+            del fitted
     if best is None:
         raise TrainingError(f"{method.name} diverged at every learning rate tried; last: {tried[-1]['error']}")
     marked = [
         trial if "chosen" in trial else {**trial, "chosen": trial["value"] == best.learning_rate} for trial in tried
     ]
-    return Found(best.fitted, best.learning_rate, best.reading, seconds, tuple(marked))
+    return Found(best.fitted, best.learning_rate, best.reading, seconds + sum(spared.values()), tuple(marked))
 
 
 def check_metric(task: Task, budget: Budget) -> None:

@@ -196,7 +196,8 @@ def _fit(
 
     from loracle.training import fitting
     from loracle.training.batching import tokenise
-    from loracle.training.precision import path_for
+    from loracle.training.precision import hold_frozen, path_for
+    from loracle.training.states import stepping_over
 
     if not learning_rate > 0:
         raise ConfigError(f"learning_rate is {learning_rate}; allowed: above 0")
@@ -206,21 +207,17 @@ def _fit(
     config = getattr(base.network, "config", None)
     if config is not None:
         config.problem_type = problem_type(task.multi_label)
-    train, validation = (
-        tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels)
+    own = budget if base.pretrained else replace(budget, base_dropout=True)  # a network of our own has its own dropout
+    splits = [
+        tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels, keep=True)
         for split in (task.train, task.validation)
-    )
-    history = fitting.fit(
-        base.network,
-        train,
-        validation,
-        budget if base.pretrained else replace(budget, base_dropout=True),  # a network of our own has its own dropout
-        learning_rate=learning_rate,
-        seed=seed,
-        path=path,
-        on_step=on_step,
-    )
-    counts = count(base)  # as the loop holds it
+    ]
+    hold_frozen(base.network.to(path.device), path)
+    counts = count(base)
+    with stepping_over(base.network, splits, own, path) as (train, validation):
+        history = fitting.fit(
+            base.network, train, validation, own, learning_rate=learning_rate, seed=seed, path=path, on_step=on_step
+        )
     scorer = NetworkScorer(
         base, task.label_names, budget.max_length, path, save_weights, task.multi_label, base_precision
     )

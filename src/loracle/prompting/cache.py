@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import threading
 from collections.abc import Collection, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from loracle.caching import user_folder
 from loracle.errors import FileError
 
 _FORMAT = 1  # of a kept record: raise it when one changes, and older ones are not found
@@ -26,8 +26,7 @@ _KEY = slice(len(b'{"key": "'), len(b'{"key": "') + _KEY_DIGITS)
 
 def default_folder() -> Path:
     """Return loracle/answers in the user's cache folder, which XDG_CACHE_HOME may name."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".cache") / "loracle" / "answers"
+    return user_folder() / "answers"
 
 
 def hash_parts(*parts: Any) -> str:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loracle.training.tokenising import encode_texts
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_TOKENISED_AT_ONCE = 1024
 _BATCHES_IN_WINDOW = 50
-_CHARACTERS_PER_TOKEN = 32
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,12 @@ class Tokens:
 
     def pad_batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return input ids and attention mask of these texts, both int64 (rows, longest of them)."""
-        lengths = self.lengths[rows]
-        ids = np.full((len(rows), lengths.max()), self.pad, dtype=np.int64)
-        for line, row in enumerate(rows):
-            ids[line, : lengths[line]] = self.flat[self.starts[row] : self.starts[row + 1]]
-        mask = np.arange(ids.shape[1]) < lengths[:, None]
+        starts = self.starts[rows, None]
+        lengths = self.starts[rows + 1, None] - starts
+        columns = np.arange(lengths.max())
+        mask = columns < lengths
+        places = np.minimum(starts + columns, len(self.flat) - 1)
+        ids = np.where(mask, self.flat[places], self.pad).astype(np.int64)
         return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
 
 
@@ -51,21 +52,17 @@ def tokenise(
     max_length: int,
     *,
     labels: np.ndarray | None = None,
+    keep: bool = False,
 ) -> Tokens:
     """Tokenise texts in blocks, cut to `max_length` tokens, special tokens included.
 
     Of a very long text only the beginning that can matter is read, so that a megabyte costs no more than a page. A text
-    without any token, as an empty one may be to a decoder, is one padding token.
+    without any token, as an empty one may be to a decoder, is one padding token. `keep` is for texts that come again,
+    as those of a training split: the tokens of many are kept in the cache, and are memory-mapped.
     """
     pad = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    pieces: list[np.ndarray] = []
-    limit = max_length * _CHARACTERS_PER_TOKEN
-    for start in range(0, len(texts), _TOKENISED_AT_ONCE):
-        block = [text.lstrip()[:limit] for text in texts[start : start + _TOKENISED_AT_ONCE]]
-        encoded = tokenizer(block, truncation=True, max_length=max_length, return_attention_mask=False)
-        pieces += [np.asarray(ids or [pad], dtype=np.int32) for ids in encoded["input_ids"]]
-    starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)]).astype(np.int64)
-    flat = np.concatenate(pieces) if pieces else np.empty(0, np.int32)
+    flat, lengths = encode_texts(tokenizer, texts, max_length, pad, keep=keep)
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
     return Tokens(flat, starts, pad, labels)
 
 

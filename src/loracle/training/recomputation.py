@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from loracle.errors import ConfigError
 from loracle.models.freezing import find_blocks
+from loracle.training.wrapping import replacing_forwards
 
 
 @contextmanager
@@ -29,10 +30,5 @@ def recomputing(network: nn.Module) -> Iterator[None]:
         raise ConfigError(
             f"{type(network).__name__} has no layers to recompute; leave gradient_checkpointing or this method out"
         )
-    for layer in layers:
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
-    try:
+    with replacing_forwards({layer: partial(checkpoint, layer.forward, use_reentrant=False) for layer in layers}):
         yield
-    finally:
-        for layer in layers:
-            del layer.forward  # that of its class again

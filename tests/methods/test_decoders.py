@@ -71,5 +71,5 @@ def test_vector_of_a_text_is_that_of_the_token_which_a_head_reads(checkpoint, ar
     texts = ["late again", "the parcel was never answered", "thanks"]
     with torch.inference_mode():
         alone = [network(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, place] for text in texts]
-    found = load_extractor(folder, 32, "fp32").features(texts, pool="token")
+    found = load_extractor(folder, Budget(max_length=32, precision="fp32")).features(texts, pool="token")
     np.testing.assert_allclose(found, torch.stack(alone), rtol=0, atol=1e-5)

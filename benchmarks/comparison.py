@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ _WARMING = ("majority", "lora")
 def compare(gate: Gate, data: Path, model: str, texts: int, max_length: int) -> None:
     """Compare the methods on a slice of the data, a whole comparison a round; two of them in the first, to warm up.
 
+    Nothing is in the cache when a round begins.
     Reports the wall time of the call, and as the remark the seconds of search and scoring that it tells of itself.
     """
     import loracle
@@ -26,8 +28,10 @@ def compare(gate: Gate, data: Path, model: str, texts: int, max_length: int) -> 
         methods = METHODS if number else _WARMING
         gate.wait()
         with tempfile.TemporaryDirectory() as folder:
+            os.environ["LORACLE_CACHE"] = str(Path(folder, "cache"))
+            out = Path(folder, "run")
             started = time.perf_counter()
-            run = loracle.compare(task, methods=methods, model=model, seeds=1, budget=budget, out=folder)
+            run = loracle.compare(task, methods=methods, model=model, seeds=1, budget=budget, out=out)
             seconds = time.perf_counter() - started
         assert not any(result.failed for result in run.results), [result.error for result in run.results]
         scored = len(task.test) / 1000

@@ -31,15 +31,26 @@ def fit(gate: Gate, job: Job) -> None:
     from loracle.training.precision import choose_path
 
     _prepare(job)
+    used: dict[str, str] = {}  # attention takes memory, and a measurement chooses it, for training and scoring apart
+
+    def on_step(_: int, loss: float | None) -> None:
+        used["scoring" if loss is None else "training"] = base.config._attn_implementation
+
     gate.wait()
     with measured() as reading:
         path = choose_path()
         base = build_base(job, path)
-        budget = job.setup(epochs=1).budget
         fitting.fit(
-            base.network, job.train, job.validation, budget, learning_rate=LEARNING_RATE, seed=job.seed, path=path
+            base.network,
+            job.train,
+            job.validation,
+            job.setup(epochs=1).budget,
+            learning_rate=LEARNING_RATE,
+            seed=job.seed,
+            path=path,
+            on_step=on_step,
         )
-    gate.report(reading.peak_memory_bytes, path.precision)
+    gate.report(reading.peak_memory_bytes, f"{path.precision}, attention {used['training']}, scoring {used['scoring']}")
 
 
 def fit_by_trainer(gate: Gate, job: Job, recipe: rival.Recipe) -> None:

@@ -33,6 +33,7 @@ def main(words: list[str] | None = None) -> int:
     scale = _scale(options)
     found = machine()
     report = load_report(name_machine(found), found, options.out)
+    started = time.monotonic()
     print(describe_machine(), flush=True)
     try:
         if not (scale.data / "train.parquet").is_file():
@@ -48,6 +49,7 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; finished rows are kept" if not options.quick else "\nstopped", file=sys.stderr)
         return 130
+    print(f"\n{(time.monotonic() - started) / 60:.1f} minutes in all")
     return 0
 
 
@@ -55,7 +57,7 @@ def measure_row(name: str, row: Row, scale: Scale) -> Result:
     """Measure one row and print its readings as they come, then the row as the table has it."""
     circumstances, neighbours = describe_circumstances(), Neighbours()
     started = time.monotonic()
-    print(f"\n{name}: {row.title}", flush=True)
+    print(f"\n{name}: {row.title.format(length=scale.max_length)}", flush=True)
 
     def tell(number: int, who: str, value: float) -> None:
         turn = f"round {number} of {scale.rounds}" if number else "warming up"

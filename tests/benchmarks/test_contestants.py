@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import products, quality, rival, rows, workload
+from benchmarks import growth, memory, products, quality, rival, rows, workload
 from benchmarks.results import load_reports
 from benchmarks.rounds import Contestant, Gate, OnReading, Reading, Stopped
 from benchmarks.workload import Epochs, Job
@@ -135,6 +136,18 @@ def test_grouped_texts_are_padded_as_little_as_loracles(job: Job) -> None:
     batches = [lengths[start : start + job.batch_size] for start in range(0, len(lengths), job.batch_size)]
     assert sorted(lengths) == sorted(job.train.lengths.tolist())
     assert all(min(batch) >= max(after) for batch, after in pairwise(batches))
+
+
+def test_growth_is_the_mean_of_its_fits_and_tells_its_memory(job: Job, data: Path, model: str) -> None:
+    texts, labels = workload.load_texts(data, 10)
+    contestant = partial(growth.tokenise_and_train, job=job, model=model, texts=texts, labels=labels, times=2)
+    readings = perform(contestant, 2)
+    assert [reading.value > 0 and reading.remark >= 0 for reading in readings] == [True, True]
+
+
+def test_memory_is_told_with_the_attention_that_took_it(job: Job) -> None:
+    (reading,) = perform(partial(memory.fit, job=job), 1)
+    assert re.fullmatch(r"\w+, attention (eager|sdpa), scoring (eager|sdpa)", reading.remark)
 
 
 def test_products_are_those_of_one_epoch(job: Job) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from loracle.comparison import running
 from loracle.comparison.mistakes import find_mistakes
+from loracle.comparison.passes import Run, fit_ahead
 from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, load_comparison
 from loracle.comparison.searching import Found, check_metric, learning_rates_to_try, search
@@ -61,6 +62,7 @@ def compare(
     seeds: int = 3,
     margin: float = 0.01,
     cost_texts: int = 100_000,
+    together: int = 8,
     budget: Budget | None = None,
     lora: LoRAConfig | None = None,
     networks: NetworkConfig | None = None,
@@ -71,9 +73,10 @@ def compare(
     """Fit every method with every seed, decide which is the cheapest that is not worse, and write the report.
 
     `out` is the run's folder (default runs/<task name>); a run that was begun there is continued, and may then have
-    more methods or seeds, another margin or cost_texts, and another way to pay and wait for a language model, but
-    nothing else changed. `margin` is the share of the deciding metric that does not matter. Raises ConfigError for an
-    unknown name or value, RunError where `out` holds something else.
+    more methods or seeds, another margin, cost_texts or together, and another way to pay and wait for a language model,
+    but nothing else changed. `margin` is the share of the deciding metric that does not matter, `together` how many
+    LoRA fits are trained in one pass, at most. Raises ConfigError for an unknown name or value, RunError where `out`
+    holds something else.
 
     >>> import loracle
     >>> task = loracle.load_task()                                              # the embedded complaints
@@ -82,7 +85,7 @@ def compare(
     'tfidf'
     """
     setup = _setup(model, base_precision, budget, lora, networks, llm)
-    plan = Plan(seeds=seeds, margin=margin, cost_texts=cost_texts)
+    plan = Plan(seeds=seeds, margin=margin, cost_texts=cost_texts, together=together)
     folder = Path(out) if out is not None else default_folder(task)
     comparison = running.run(task, find_methods(methods), setup, plan, folder=folder, watch=watch)
     write_report(folder)
@@ -156,6 +159,7 @@ def train(
     base_precision: str = "full",
     learning_rate: float | None = None,
     seed: int = 0,
+    together: int = 8,
     budget: Budget | None = None,
     lora: LoRAConfig | None = None,
     networks: NetworkConfig | None = None,
@@ -164,15 +168,15 @@ def train(
 ) -> Found:
     """Fit one method with one seed, and return the fit with what it cost; the test split is not touched.
 
-    Without a learning rate, as many as the budget says are tried on the validation split. Raises ConfigError for a
-    base precision or a loss that the method does not read.
+    Without a learning rate, as many as the budget says are tried on the validation split, `together` of them at most in
+    one pass where the method is LoRA. Raises ConfigError for a base precision or a loss that the method does not read.
 
     >>> import loracle
     >>> found = loracle.train(loracle.load_task(), method="tfidf")
     >>> found.fitted.classifier.predict(["They call me at work about a debt that I never owed."])
     ['debt collection']
     """
-    chosen = find_method(method)
+    chosen, plan = find_method(method), Plan(together=together)
     setup = _setup(model, base_precision, budget, lora, networks, llm)
     if not 0 <= seed < _SEEDS:
         raise ConfigError(f"seed is {seed}; allowed: a whole number from 0 to {_SEEDS - 1}")
@@ -183,7 +187,8 @@ def train(
     if chosen.check:
         chosen.check(task, setup)
     rates = (learning_rate,) if learning_rate is not None else learning_rates_to_try(chosen, setup)
-    return search(chosen, task, setup, seed=seed, learning_rates=rates, on_step=on_step)
+    ahead = fit_ahead([Run(chosen, seed, rates)], task, setup, together=plan.together, on_step=on_step)
+    return search(chosen, task, setup, seed=seed, learning_rates=rates, on_step=on_step, ahead=ahead)
 
 
 def _check_read(method: Method, setup: Setup) -> None:

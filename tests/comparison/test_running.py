@@ -22,6 +22,7 @@ from loracle.reporting.markdown import render_markdown
 from loracle.training.budget import Budget
 
 Run = Callable[..., Comparison]
+ALONE = replace(METHODS["lora"], sharing=None)  # fitted by what a test puts in its place
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def failing(error: Exception, *, from_seed: int = 0) -> Method:
             raise error
         return METHODS["tfidf"].fit(task, setup, seed=seed)
 
-    return replace(METHODS["lora"], name="failing", fit=fit, learning_rates=(1e-3,))
+    return replace(ALONE, name="failing", fit=fit, learning_rates=(1e-3,))
 
 
 def test_folder_holds_all_files_of_a_run(finished: Path) -> None:
@@ -186,7 +187,7 @@ def test_one_diverging_learning_rate_does_not_fail_the_method(run: Run) -> None:
             raise TrainingError("the loss became nan at step 3")
         return METHODS["tfidf"].fit(task, setup, seed=seed)
 
-    half = replace(METHODS["lora"], name="half", fit=fit, learning_rates=(1.0, 1e-3))
+    half = replace(ALONE, name="half", fit=fit, learning_rates=(1.0, 1e-3))
     result = run(methods=(half,), seeds=1).results[0]
     assert not result.failed
     assert result.learning_rate == 1e-3
@@ -198,7 +199,7 @@ def test_interrupt_passes_through_and_keeps_what_is_finished(run: Run, tmp_path:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(methods=(METHODS["majority"], replace(METHODS["lora"], fit=fit)))
+        run(methods=(METHODS["majority"], replace(ALONE, fit=fit)))
     assert (tmp_path / "run" / "results" / "majority.0.json").is_file()
     assert not (tmp_path / "run" / "results" / "lora.0.json").exists()
     assert not list((tmp_path / "run").rglob(".*"))
@@ -209,7 +210,7 @@ def test_refitting_one_seed_keeps_the_better_model_of_another(run: Run, tmp_path
         fitted = METHODS["tfidf"].fit(task, setup, seed=seed)
         return replace(fitted, validation_metrics={**fitted.validation_metrics, "accuracy": (0.5, 0.9)[seed]})
 
-    method = replace(METHODS["lora"], name="graded", fit=fit, load=METHODS["tfidf"].load, learning_rates=(1e-3,))
+    method = replace(ALONE, name="graded", fit=fit, load=METHODS["tfidf"].load, learning_rates=(1e-3,))
     run(methods=(method,))
     manifest = tmp_path / "run" / "models" / "graded" / "loracle.json"
     kept = manifest.stat().st_mtime_ns

@@ -7,6 +7,7 @@ from typing import Any
 
 from loracle import printing
 from loracle.commands.flags import DATA, METHODS, PREPARATION, Data, Methods, Preparing, open_console, read_task
+from loracle.comparison.plan import Plan
 from loracle.files import check_writable
 
 
@@ -19,6 +20,7 @@ def train(
     base_precision: str = "full",
     learning_rate: float | None = None,
     seed: int = 0,
+    together: int = 8,
     config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
     flags: Data = DATA,
     preparation: Preparing = PREPARATION,
@@ -46,6 +48,8 @@ def train(
         The one to use; without it several are tried on the validation split.
     seed
         Seed of the head, the adapter and the order of the texts.
+    together
+        LoRA fits that are trained in one pass, at most; 1 trains one by one.
     config
         TOML file with any of these options; a flag wins over the file.
     """
@@ -54,6 +58,7 @@ def train(
 
     console = open_console()
     api.find_method(method)
+    Plan(together=together)  # refused before the data is read
     _check_model_folder(out)
     task = read_task(data, flags, console, preparation)
     try:
@@ -61,7 +66,7 @@ def train(
         with training_progress(console, method, texts=texts) as on_step:
             base: dict[str, Any] = {"model": model, "base_precision": base_precision}
             chosen: dict[str, Any] = {"method": method, **base, "learning_rate": learning_rate, "seed": seed}
-            found = api.train(task, **chosen, **vars(parts), on_step=on_step)
+            found = api.train(task, **chosen, together=together, **vars(parts), on_step=on_step)
     except (MemoryError, RuntimeError) as error:  # torch has no class of its own for what does not fit in memory
         return printing.refuse(f"{method} failed: {type(error).__name__}: {error}", code=1)
     found.fitted.classifier.save(out)

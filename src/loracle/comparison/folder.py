@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from loracle.data.task import Task
 
 EXTENDABLE = (
-    *("methods", "seeds", "margin", "cost_texts"),
+    *("methods", "seeds", "margin", "cost_texts", "together"),
     *("llm_budget", "llm_concurrency", "llm_timeout", "llm_cache", "llm_prices"),
 )
 """Keys that a continued run may change, since they do not touch what is finished; methods and seeds may only grow."""

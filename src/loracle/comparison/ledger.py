@@ -16,6 +16,7 @@ from loracle.methods.naming import base_precision_of
 from loracle.models.networks import BASE_PRECISIONS
 
 if TYPE_CHECKING:
+    from loracle.comparison.result import Result
     from loracle.data.task import Task
     from loracle.methods.method import Method, Setup
     from loracle.training.budget import Budget
@@ -50,6 +51,22 @@ def write_ledger(task: Task, methods: Sequence[Method], setup: Setup, plan: Mapp
         "equal for all": _equal_for_all(setup),
         "not equal": _differences(task, methods, setup),
     }
+
+
+def tell_passes(results: Sequence[Result]) -> list[str]:
+    """Return a sentence for the methods whose fits shared passes of the same sizes: what their figures then are."""
+    sizes: dict[str, list[int]] = {}
+    for result in results:
+        sizes.setdefault(result.method, []).append(result.fits_in_pass)
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for method, fits in sizes.items():
+        alike.setdefault(tuple(dict.fromkeys(size for size in fits if size > 1)), []).append(method)
+    return [
+        f"{', '.join(methods)}: {', then '.join(map(str, shared))} fits were trained in one pass; a fit's seconds are "
+        "an equal share of the pass's, its memory is that of the whole pass."
+        for shared, methods in alike.items()
+        if shared
+    ]
 
 
 def machine() -> dict[str, Any]:

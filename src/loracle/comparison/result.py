@@ -34,6 +34,7 @@ class Result:
     history: tuple[Mapping[str, float], ...] = ()  # one {epoch, train_loss, validation_loss, ...} per epoch
     training_seconds: float = 0.0  # this fit alone
     search_seconds: float = 0.0  # all fits that chose the setting, this one included
+    fits_in_pass: int = 1  # this fit among them; it counts with its share of the pass's seconds, and all of its memory
     scoring_seconds_per_1000: float = 0.0
     peak_memory_bytes: int = 0  # growth of the process during the fit
     peak_gpu_memory_bytes: int = 0

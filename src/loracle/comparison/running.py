@@ -6,15 +6,16 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loracle.comparison.folder import RunFolder
-from loracle.comparison.ledger import versions, write_ledger
+from loracle.comparison.ledger import tell_passes, versions, write_ledger
 from loracle.comparison.measuring import import_libraries
+from loracle.comparison.passes import Ahead, Run, fit_ahead, group_methods
 from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, Result
 from loracle.comparison.searching import Found, check_metric, learning_rates_to_try, search
@@ -33,14 +34,6 @@ if TYPE_CHECKING:
     from loracle.prompting.receipt import Receipt
 
 _TEXTS_TIMED, _PASSES_TIMED = 64, 3
-
-
-@dataclass(frozen=True)
-class Run:
-    """One (method, seed) to do: the place of it in a comparison."""
-
-    method: Method
-    seed: int
 
 
 def resolve_configuration(task: Task, methods: Sequence[Method], setup: Setup, plan: Plan) -> dict[str, Any]:
@@ -74,9 +67,13 @@ def run(
     place.open(resolve_configuration(task, methods, setup, plan), _hashes(task))
     ledger = write_ledger(task, methods, setup, asdict(plan)) | {"splits": _hashes(task), "started": _now()}
     place.save_ledger(ledger)
-    results: list[Result] = []
-    for method in methods:
-        results += _run_method(method, task, setup, plan, place, watch)
+    done: dict[str, list[Result]] = {method.name: [] for method in methods}
+    for group in group_methods(methods, setup, together=plan.together):
+        for result in _run_group(group, task, setup, plan, place, watch):
+            done[result.method].append(result)
+    results = [result for of_method in done.values() for result in of_method]
+    if told := tell_passes(results):
+        ledger["trained together"] = told
     ledger["finished"] = _now()
     place.save_ledger(ledger)
     comparison = summarise(task, results, ledger, place)
@@ -118,39 +115,53 @@ def _resolve(setup: Setup, task: Task) -> Setup:
     return replace(setup, budget=replace(setup.budget, precision=precision, metric=metric))
 
 
-def _run_method(method: Method, task: Task, setup: Setup, plan: Plan, place: RunFolder, watch: Watch) -> list[Result]:
-    seeds = range(plan.seeds)
-    texts = _texts_seen(method, task, setup)
+def _run_group(
+    methods: Sequence[Method], task: Task, setup: Setup, plan: Plan, place: RunFolder, watch: Watch
+) -> Iterator[Result]:
+    """Run methods that can share passes, or one alone: the search with the first seed of each, then the other seeds."""
+    seeds = {method.name: method.seeds(range(plan.seeds)) for method in methods}
     watch.start(
-        method.name,
-        fits=count_fits(method, setup, method.seeds(seeds)),
-        texts_per_fit=texts,
-        by_gradient=method.by_gradient,
+        methods[0].name + (f" and {len(methods) - 1} more" if len(methods) > 1 else ""),
+        fits=sum(count_fits(method, setup, seeds[method.name]) for method in methods),
+        texts_per_fit=_texts_seen(methods[0], task, setup),
+        by_gradient=methods[0].by_gradient,
     )
-    rates = learning_rates_to_try(method, setup)
-    results: list[Result] = []
-    for seed in method.seeds(seeds):
-        stored = place.load_result(method.name, seed)
-        result = stored or _attempt(Run(method, seed), rates, task, setup, place, watch)
-        results.append(result)
-        watch.finish(result, fits=len(rates))
+    first = [Run(method, 0, learning_rates_to_try(method, setup)) for method in methods]
+    searched = list(_attempt_all(first, task, setup, plan, place, watch))
+    yield from searched
+    others = [
+        Run(run.method, seed, (result.learning_rate,))
+        for run, result in zip(first, searched, strict=True)
+        if not result.failed
+        for seed in seeds[run.method.name][1:]
+    ]
+    yield from _attempt_all(others, task, setup, plan, place, watch)
+
+
+def _attempt_all(
+    runs: Sequence[Run], task: Task, setup: Setup, plan: Plan, place: RunFolder, watch: Watch
+) -> Iterator[Result]:
+    """Do what has no stored result, as much of it at once as can be; no run of a method follows one that failed."""
+    stored = [place.load_result(run.method.name, run.seed) for run in runs]
+    missing = [run for run, result in zip(runs, stored, strict=True) if result is None]
+    ahead = fit_ahead(missing, task, setup, together=plan.together, on_step=watch.step)
+    failed: set[str] = set()
+    for run, known in zip(runs, stored, strict=True):
+        if run.method.name in failed:
+            continue  # the same method fails the same way with the next seed
+        result = known or _attempt(run, ahead, task, setup, place, watch)
+        watch.finish(result, fits=len(run.rates))
         if result.failed:
-            break  # the same method fails the same way with the next seed
-        rates = (result.learning_rate,)
-    return results
+            failed.add(result.method)
+        yield result
 
 
-def _attempt(
-    run: Run,
-    rates: Sequence[float | None],
-    task: Task,
-    setup: Setup,
-    place: RunFolder,
-    watch: Watch,
-) -> Result:
+def _attempt(run: Run, ahead: Ahead, task: Task, setup: Setup, place: RunFolder, watch: Watch) -> Result:
     """Do one run; whatever it raises becomes the Result's error. This is the one place where that happens."""
     try:
-        found = search(run.method, task, setup, seed=run.seed, learning_rates=rates, on_step=watch.step)
+        found = search(
+            *(run.method, task, setup), seed=run.seed, learning_rates=run.rates, on_step=watch.step, ahead=ahead
+        )
         result = _score(run, found, task, setup, place, watch)
     except LoracleError as error:
         result = _failure(run, setup, str(error))
@@ -201,6 +212,7 @@ def _score(
         history=tuple(history.to_json()) if history else (),
         training_seconds=found.reading.seconds,
         search_seconds=found.search_seconds,
+        fits_in_pass=found.fits_in_pass,
         scoring_seconds_per_1000=receipt.seconds_per_1000 or 0.0 if receipt else _time_scoring(classifier, task),
         peak_memory_bytes=found.reading.peak_memory_bytes,
         peak_gpu_memory_bytes=found.reading.peak_gpu_memory_bytes,

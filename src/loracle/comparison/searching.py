@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from loracle.caching import noting_spared
-from loracle.comparison.measuring import Reading, measured
+from loracle.comparison.passes import Ahead, Attempt, fit_alone
 from loracle.errors import ConfigError, TrainingError
 from loracle.evaluation.metrics import choosing_metrics, preference
 
 if TYPE_CHECKING:
+    from loracle.comparison.measuring import Reading
     from loracle.data.task import Task
     from loracle.methods.method import Fitted, Method, Setup
     from loracle.training.budget import Budget
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """The best fit, what it cost alone, and what all fits of the search cost and brought."""
+    """The best fit, what it cost alone, what all fits of the search cost and brought, and how many shared its pass."""
 
     fitted: Fitted
     learning_rate: float | None
     reading: Reading
     search_seconds: float
     search: tuple[Mapping[str, Any], ...]
+    fits_in_pass: int = 1
 
 
 def search(
@@ -37,39 +38,40 @@ def search(
     seed: int,
     learning_rates: Sequence[float | None],
     on_step: OnStep | None = None,
+    ahead: Ahead | None = None,
 ) -> Found:
     """Fit once per learning rate; return the fit that is best on the validation split.
 
-    A rate at which the training diverges is listed with its error. What a fit found in the cache counts with the
-    seconds that making it took, once in a search, so that no cost depends on what was run before. Raises TrainingError
-    where all diverge.
+    What was trained `ahead` is taken from there. A rate at which the training diverges is listed with its error. What a
+    fit found in the cache counts with the seconds that making it took, once in a search, so that no cost depends on
+    what was run before. Raises TrainingError where all diverge.
     """
     best: Found | None = None
     tried: list[Mapping[str, Any]] = []
-    seconds, metric = 0.0, setup.budget.metric
-    with noting_spared() as spared:
-        for rate in learning_rates:
-            try:
-                with noting_spared() as own, measured() as reading:
-                    fitted = method.fit(task, setup, seed=seed, learning_rate=rate, on_step=on_step)
-            except TrainingError as error:
-                tried.append({"setting": "learning rate", "value": rate, "error": str(error)})
-                continue
-            finally:
-                seconds += reading.seconds
-            reading.seconds += sum(own.values())
-            tried += fitted.search or _trial(rate, fitted.validation_metrics)
-            if best is None or preference(fitted.validation_metrics, metric) > preference(
-                best.fitted.validation_metrics, metric
-            ):
-                best = Found(fitted, rate, reading, 0.0, ())
-            del fitted
+    seconds, metric, ahead = 0.0, setup.budget.metric, {} if ahead is None else ahead
+    counted: dict[str, Mapping[str, float]] = {}
+    for rate in learning_rates:
+        attempt = ahead.pop((method.name, seed, rate), None) or fit_alone(
+            method, task, setup, seed=seed, learning_rate=rate, on_step=on_step
+        )
+        fitted, reading = attempt.outcome, attempt.reading
+        seconds += reading.seconds + _spared_first(attempt, counted)
+        if isinstance(fitted, TrainingError):
+            tried.append({"setting": "learning rate", "value": rate, "error": str(fitted)})
+            continue
+        tried += fitted.search or _trial(rate, fitted.validation_metrics)
+        if best is None or preference(fitted.validation_metrics, metric) > preference(
+            best.fitted.validation_metrics, metric
+        ):
+            reading.seconds += sum(attempt.spared.values())
+            best = Found(fitted, rate, reading, 0.0, (), attempt.fits_in_pass)
+        del attempt, fitted
     if best is None:
         raise TrainingError(f"{method.name} diverged at every learning rate tried; last: {tried[-1]['error']}")
     marked = [
         trial if "chosen" in trial else {**trial, "chosen": trial["value"] == best.learning_rate} for trial in tried
     ]
-    return Found(best.fitted, best.learning_rate, best.reading, seconds + sum(spared.values()), tuple(marked))
+    return replace(best, search_seconds=seconds, search=tuple(marked))
 
 
 def check_metric(task: Task, budget: Budget) -> None:
@@ -81,6 +83,13 @@ def check_metric(task: Task, budget: Budget) -> None:
 def learning_rates_to_try(method: Method, setup: Setup) -> tuple[float | None, ...]:
     """Return the first rates of the method's grid, as many as the budget says; (None,) where it has no grid."""
     return method.learning_rates[: setup.budget.learning_rates] or (None,)
+
+
+def _spared_first(attempt: Attempt, counted: dict[str, Mapping[str, float]]) -> float:
+    """Return the seconds of what no fit of the search found or made before; those of one pass found it together."""
+    return sum(
+        seconds for key, seconds in attempt.spared.items() if counted.setdefault(key, attempt.spared) is attempt.spared
+    )
 
 
 def _trial(rate: float | None, metrics: Mapping[str, float]) -> list[Mapping[str, Any]]:

@@ -143,7 +143,8 @@ class ProgressLines:
         line = self._line
         if line is None:
             return
-        line.fits_done, line.texts_done, line.started = line.fits_done + fits, 0, time.perf_counter()
+        left = max(0, line.texts_done - fits * line.texts_per_fit)  # of other seeds, that were in the same pass
+        line.fits_done, line.texts_done, line.started = line.fits_done + fits, left, time.perf_counter()
         state = _outcome(result)
         self._progress.update(self._task, completed=line.completed(), state=state)
         if not self._console.is_terminal:

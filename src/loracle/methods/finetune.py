@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loracle.errors import ConfigError
+from loracle.errors import ConfigError, TrainingError
 from loracle.files import load_json, save_json
-from loracle.methods.method import Classifier, Fitted, Method, Setup
+from loracle.methods.method import Classifier, Fitted, Method, Setup, Sharing, Try
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.models.counting import Counts
     from loracle.models.loading import Base
-    from loracle.training.fitting import OnStep
+    from loracle.training.batching import Tokens
+    from loracle.training.budget import Budget
+    from loracle.training.fitting import History, OnStep
     from loracle.training.precision import ComputePath
 
 BASE_PRECISION = "base_precision"
@@ -80,10 +83,12 @@ def finetuning(
     load_weights: LoadWeights,
     *,
     options: tuple[str, ...] = (),
+    common: Callable[[Setup], Setup | None] | None = None,
 ) -> Method:
     """Return the method that loads the base model, prepares it, and trains what `prepare` left trainable.
 
-    With `base_precision` among its options what is frozen is held in it.
+    With `base_precision` among its options what is frozen is held in it. `common` is that of `Sharing`, where fits can
+    share a pass.
     """
 
     def build(task: Task, setup: Setup) -> Base:
@@ -97,7 +102,8 @@ def finetuning(
         return base
 
     method = training(name, summary, learning_rates, build, save_weights, load_weights, options=options)
-    return replace(method, prepare=prepare)
+    sharing = Sharing(fit=partial(_fit_together, build, save_weights), common=common) if common else None
+    return replace(method, prepare=prepare, sharing=sharing)
 
 
 def training(
@@ -192,27 +198,16 @@ def _fit(
     base_precision: str,
     count: Count,
 ) -> Fitted:
-    import torch
-
     from loracle.training import fitting
-    from loracle.training.batching import tokenise
-    from loracle.training.precision import hold_frozen, path_for
+    from loracle.training.precision import path_for
     from loracle.training.states import stepping_over
 
     if not learning_rate > 0:
         raise ConfigError(f"learning_rate is {learning_rate}; allowed: above 0")
     budget, path = setup.budget, path_for(setup.budget)
-    torch.manual_seed(seed)  # before the head, the adapter or the whole network is initialised
-    base = build(task, setup)
-    config = getattr(base.network, "config", None)
-    if config is not None:
-        config.problem_type = problem_type(task.multi_label)
+    base = _begin(build, task, setup, seed, path)
     own = budget if base.pretrained else replace(budget, base_dropout=True)  # a network of our own has its own dropout
-    splits = [
-        tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels, keep=True)
-        for split in (task.train, task.validation)
-    ]
-    hold_frozen(base.network.to(path.device), path)
+    splits = _tokenise(base, task, budget)
     counts = count(base)
     with stepping_over(base.network, splits, own, path) as (train, validation):
         history = fitting.fit(
@@ -221,9 +216,68 @@ def _fit(
     scorer = NetworkScorer(
         base, task.label_names, budget.max_length, path, save_weights, task.multi_label, base_precision
     )
+    return _finish(name, scorer, counts, history)
+
+
+def _fit_together(
+    build: Build, save_weights: SaveWeights, task: Task, tries: Sequence[Try], *, on_step: OnStep | None = None
+) -> list[Fitted | TrainingError]:
+    """Begin each network as `_fit` does, and train all of them on the frozen weights of the first."""
+    from loracle.lora.bank import share_frozen
+    from loracle.training.precision import path_for
+    from loracle.training.together import Member, fit_together
+
+    budget = tries[0].setup.budget
+    path = path_for(budget)
+    bases: list[Base] = []
+    for item in tries:
+        bases.append(_begin(build, task, item.setup, item.seed, path))
+        share_frozen([bases[0].network, bases[-1].network])  # now, so that no two of them are held at once
+    counts = [_count(base) for base in bases]
+    members = [
+        Member(network=base.network, learning_rate=item.learning_rate, seed=item.seed)
+        for base, item in zip(bases, tries, strict=True)
+    ]
+    train, validation = _tokenise(bases[0], task, budget)
+    outcomes = fit_together(members, train, validation, budget, head=bases[0].head, path=path, on_step=on_step)
+    scorers = [
+        NetworkScorer(base, task.label_names, budget.max_length, path, save_weights, task.multi_label) for base in bases
+    ]
+    return [
+        outcome if isinstance(outcome, TrainingError) else _finish(item.method, scorer, count, outcome)
+        for item, scorer, count, outcome in zip(tries, scorers, counts, outcomes, strict=True)
+    ]
+
+
+def _begin(build: Build, task: Task, setup: Setup, seed: int, path: ComputePath) -> Base:
+    """Build the network from its seed, on the path's device and in its precision."""
+    import torch
+
+    from loracle.training.precision import hold_frozen
+
+    torch.manual_seed(seed)  # before the head, the adapter or the whole network is initialised
+    base = build(task, setup)
+    config = getattr(base.network, "config", None)
+    if config is not None:
+        config.problem_type = problem_type(task.multi_label)
+    hold_frozen(base.network.to(path.device), path)
+    return base
+
+
+def _tokenise(base: Base, task: Task, budget: Budget) -> list[Tokens]:
+    """Return the tokens of the training and of the validation split."""
+    from loracle.training.batching import tokenise
+
+    return [
+        tokenise(base.tokenizer, split.texts, budget.max_length, labels=split.labels, keep=True)
+        for split in (task.train, task.validation)
+    ]
+
+
+def _finish(name: str, scorer: NetworkScorer, counts: Counts, history: History) -> Fitted:
     classifier = Classifier(
         method=name,
-        label_names=task.label_names,
+        label_names=scorer.label_names,
         scorer=scorer,
         counts=counts,
         thresholds=history.best.thresholds,

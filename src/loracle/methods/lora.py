@@ -27,6 +27,19 @@ def prepare_lora(base: Base, setup: Setup) -> None:
     inject(base.network, replace(setup.lora, targets=targets), head=base.head)
 
 
+def find_common(setup: Setup) -> Setup | None:
+    """Return what setups of fits in one pass must agree in, all but rank and alpha; None where a fit is trained alone.
+
+    Dropout would draw other random numbers in a pass than alone, and a bank adds LoRA's plain sums to a whole base.
+    """
+    budget, lora = setup.budget, setup.lora
+    plain = not (lora.dora or lora.dropout or lora.rank_dropout) and lora.initialisation == "zero"
+    as_ever = not (budget.deterministic or budget.gradient_checkpointing or budget.base_dropout)
+    if not (plain and as_ever) or setup.base_precision != "full":
+        return None
+    return replace(setup, lora=replace(lora, rank=1, alpha=1.0))
+
+
 def load_merged(folder: str | Path) -> Base:
     """Load the LoRA classifier saved in `folder` with its update merged into the base's full-precision weights.
 
@@ -73,4 +86,5 @@ LORA = finetuning(
     save_lora,
     load_lora,
     options=(*(field.name for field in fields(LoRAConfig)), BASE_PRECISION),
+    common=find_common,
 )

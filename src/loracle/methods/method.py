@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from loracle.errors import ConfigError, ModelError
+from loracle.errors import ConfigError, ModelError, TrainingError
 from loracle.evaluation.metrics import predicted_labels
 from loracle.files import load_json, save_json, whole_folder
 from loracle.lora.config import LoRAConfig
@@ -186,13 +186,46 @@ class Fit(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Try:
+    """One fit of several in a pass: the method's name, its own setup, the seed and the learning rate."""
+
+    method: str
+    setup: Setup
+    seed: int
+    learning_rate: float
+
+
+class FitTogether(Protocol):
+    """Make several fits in one pass; raises ModelError where their networks cannot share one."""
+
+    def __call__(
+        self, task: Task, tries: Sequence[Try], *, on_step: OnStep | None = None
+    ) -> list[Fitted | TrainingError]:
+        """Return what each fit gave, as `Fit` would, or the error at which it diverged."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """How fits share a pass. `common` returns what their setups must agree in, or None where one is trained alone."""
+
+    fit: FitTogether
+    common: Callable[[Setup], Setup | None]
+
+
+def _unchanged(setup: Setup) -> Setup:
+    return setup
+
+
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """One rung of the ladder. `learning_rates`, best guess first, is empty for what is not trained by gradient;
     `cuts_texts` says whether only the first `max_length` tokens of a text are read; `options` names those of the setup
     that it alone reads; `remote` whether another machine
     answers, which may cost money. `check` raises where the method cannot work, before anything is spent. `stored_name`
     is what a stored configuration calls it, where that is more than its name. `prepare` makes the base model what the
-    method trains, where it begins with the base model.
+    method trains, where it begins with the base model. `own_setup` is the setup with the options that the name carries,
+    and `sharing` how several fits are made in one pass, where they can be.
 
     A method without learning rates has one seed: it is deterministic here, or each further seed would be paid for.
     """
@@ -208,6 +241,8 @@ class Method:
     check: Check | None = None
     stored_name: str = ""
     prepare: Callable[[Base, Setup], None] | None = None
+    own_setup: Callable[[Setup], Setup] = _unchanged
+    sharing: Sharing | None = None
 
     @property
     def by_gradient(self) -> bool:

@@ -95,6 +95,7 @@ def with_options(name: str, method: Method) -> Method:
         fit=changed,
         check=changed.look if method.check else None,
         prepare=changed.make if method.prepare else None,
+        own_setup=changed.change,
     )
 
 

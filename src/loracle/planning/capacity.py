@@ -28,6 +28,18 @@ def parse_memory(text: str) -> int:
     return size
 
 
+def find_room(path: ComputePath) -> int:
+    """Return the bytes that several fits at once may take now: what is free on the GPU, else half of what is free."""
+    if path.device == "cuda":
+        import torch
+
+        free, _ = torch.cuda.mem_get_info()
+        return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+    import psutil
+
+    return int(psutil.virtual_memory().available) // 2
+
+
 def find_memory(path: ComputePath) -> tuple[int, str]:
     """Return the memory that this machine would compute in, in bytes, and whose it is."""
     if path.device == "cuda":

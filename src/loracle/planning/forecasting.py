@@ -104,6 +104,20 @@ def predict_peak(method: Method, setup: Setup, labels: int) -> int:
     return simulate_fit(base, setup.budget, path).total
 
 
+def count_sharing(method: Method, setup: Setup, labels: int, memory_bytes: int) -> int:
+    """Return how many fits of a method, on one frozen base in one pass, so many bytes hold; 1 at least.
+
+    The base counts once, and all else of a fit's peak as often as there are fits.
+    """
+    from loracle.planning.simulation import simulate_fit
+    from loracle.training.precision import path_for
+
+    base = prepare_network(Builder(setup, labels), setup, method)
+    total = simulate_fit(base, setup.budget, path_for(setup.budget)).total
+    frozen = sum(item.nbytes for item in base.network.parameters() if not item.requires_grad)
+    return max(1, (memory_bytes - frozen) // (total - frozen))
+
+
 def load_known_sizes(name: str) -> dict[str, Any]:
     """Return the sizes of a shipped model, else those of its config.json."""
     from pathlib import Path

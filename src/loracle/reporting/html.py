@@ -27,6 +27,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         "caveat": findings.caveat(comparison),
         "cost": _cost(comparison),
         "methods": {"finding": findings.methods_finding(comparison), "table": tables.methods_table(comparison)},
+        "passes": ledger.told_passes(comparison),
         "others": tables.metrics_table(comparison),
         "reasons": _reasons(comparison),
         "overview": {

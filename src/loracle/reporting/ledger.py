@@ -17,6 +17,12 @@ def ledger_entries(comparison: Comparison) -> dict[str, Any]:
     return {str(key): value for key, value in sorted(entries, key=lambda entry: not _is_prose(entry[1]))}
 
 
+def told_passes(comparison: Comparison) -> list[str]:
+    """Return for which methods several fits were trained in one pass, and what their figures then are."""
+    told = comparison.ledger.get("trained together")
+    return [str(sentence) for sentence in told] if isinstance(told, list | tuple) else []
+
+
 def data_entries(comparison: Comparison) -> dict[str, Any]:
     """Return what is known of the data, without the label counts and notes, which stand on their own."""
     entries = {str(key): value for key, value in comparison.task.items() if key not in _SHOWN_AS_TABLE}

@@ -48,6 +48,7 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
     yield escape(findings.methods_finding(comparison))
     yield render_table(tables.methods_table(comparison))
     yield f"Cost is {escape(findings.cost_words(comparison))}. Brackets: 95 % interval; after a fit, its whole search."
+    yield escape(" ".join(ledger.told_passes(comparison)))
     yield render_table(tables.metrics_table(comparison))
     yield render_table(tables.answers_table(comparison))
     yield from _reasons(comparison)

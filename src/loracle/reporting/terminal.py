@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loracle.comparison.result import Comparison, Summary
-from loracle.reporting import figures, selection
+from loracle.reporting import figures, ledger, selection
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +34,7 @@ def terminal_table(comparison: Comparison, *, width: int | None = None) -> Table
         style = "bold" if summary.method == selection.shipped(comparison) else None
         table.add_row(*(_plain(texts[position]) for texts in columns.values()), style=style)
     unranked = [summary for summary in selection.finished(comparison) if summary.unranked]
-    table.caption = _caption(unranked, selection.failed(comparison), left_out)
+    table.caption = _caption(unranked, selection.failed(comparison), left_out, ledger.told_passes(comparison))
     table.caption_justify = "left"
     return table
 
@@ -69,13 +69,16 @@ def _drop_columns(columns: dict[str, list[str]], width: int) -> list[str]:
     return left_out
 
 
-def _caption(unranked: list[Summary], failed: list[Summary], left_out: list[str]) -> Text | None:
+def _caption(
+    unranked: list[Summary], failed: list[Summary], left_out: list[str], told_passes: list[str]
+) -> Text | None:
     lines = [f"{figures.shorten(s.method, 40)} has no rank: {s.unranked}" for s in unranked]
     lines += [f"{figures.shorten(s.method, 40)} failed: {figures.shorten(s.error or '', 200)}" for s in failed]
     if left_out:
         lines.append(
             f"In the report, for want of width here: {', '.join(title.removesuffix(', %') for title in left_out)}."
         )
+    lines += told_passes
     return _plain("\n".join(lines)) if lines else None
 
 

@@ -31,7 +31,7 @@ def spoilt(name: str, error: BaseException, *, from_seed: int = 0) -> Method:
             raise error
         return METHODS["tfidf"].fit(task, setup, seed=seed)
 
-    return replace(METHODS[name], fit=fit)
+    return replace(METHODS[name], fit=fit, sharing=None)
 
 
 # ---- configuration
@@ -152,7 +152,7 @@ def test_a_method_that_fails_as_soon_as_it_is_timed_is_a_row_too(tiny_file, here
     def fit(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setitem(METHODS, "lora", replace(METHODS["lora"], fit=fit))
+    monkeypatch.setitem(METHODS, "lora", replace(METHODS["lora"], fit=fit, sharing=None))
     assert main(["compare", str(tiny_file), "--methods", "lora,majority", "--out", "run"]) == 1
     assert [summary.error for summary in load_comparison(here / "run").summaries] == [
         None,

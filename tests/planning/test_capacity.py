@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from loracle.errors import ConfigError
-from loracle.planning.capacity import find_memory, parse_memory
+from loracle.planning.capacity import find_memory, find_room, parse_memory
 from loracle.training.precision import ComputePath
 
 
@@ -24,3 +24,8 @@ def test_this_machine_has_memory() -> None:
     size, source = find_memory(ComputePath("cpu", "fp32", "eager"))
     assert size > 10**8
     assert "this machine" in source
+
+
+def test_half_of_the_free_memory_is_left_to_others() -> None:
+    free, _ = find_memory(ComputePath("cpu", "fp32", "eager"))
+    assert find_room(ComputePath("cpu", "fp32", "eager")) == pytest.approx(free / 2, rel=0.2)

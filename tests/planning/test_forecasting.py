@@ -10,11 +10,14 @@ import pytest
 import loracle
 from loracle.errors import ConfigError, ModelError
 from loracle.lora.config import LoRAConfig
+from loracle.methods.method import Setup
+from loracle.methods.registry import METHODS
 from loracle.models.blueprint import build_blueprint
 from loracle.models.counting import count_parameters
 from loracle.models.networks import NetworkConfig
 from loracle.planning.configurations import list_configurations
 from loracle.planning.forecast import MethodForecast
+from loracle.planning.forecasting import count_sharing, predict_peak
 from loracle.training.budget import Budget
 
 BASES = {  # parameters of the published base models, without any head
@@ -152,3 +155,12 @@ def test_a_probe_times_real_steps(tiny_base: Path) -> None:
     assert found.probe is not None
     assert found.probe.seconds_per_step > 0
     assert found.probe.texts_per_second == pytest.approx(2 / found.probe.seconds_per_step)
+
+
+def test_fits_that_share_a_base_count_it_once() -> None:
+    method, setup = METHODS["lora"], Setup(model="roberta-base", budget=SHORT)
+    alone = predict_peak(method, setup, 2)
+    base = 4 * BASES["roberta-base"]
+    assert count_sharing(method, setup, 2, alone) == 1
+    assert count_sharing(method, setup, 2, 0) == 1
+    assert count_sharing(method, setup, 2, base + round(5.5 * (alone - base))) == 5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loracle.comparison import running
 from loracle.comparison.mistakes import find_mistakes
-from loracle.comparison.passes import Run, fit_ahead
+from loracle.comparison.passes import Passes, Run
 from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, load_comparison
 from loracle.comparison.searching import Found, check_metric, learning_rates_to_try, search
@@ -187,8 +187,8 @@ def train(
     if chosen.check:
         chosen.check(task, setup)
     rates = (learning_rate,) if learning_rate is not None else learning_rates_to_try(chosen, setup)
-    ahead = fit_ahead([Run(chosen, seed, rates)], task, setup, together=plan.together, on_step=on_step)
-    return search(chosen, task, setup, seed=seed, learning_rates=rates, on_step=on_step, ahead=ahead)
+    passes = Passes([Run(chosen, seed, rates)], task, setup, together=plan.together, on_step=on_step)
+    return search(chosen, task, setup, seed=seed, learning_rates=rates, on_step=on_step, passes=passes)
 
 
 def _check_read(method: Method, setup: Setup) -> None:

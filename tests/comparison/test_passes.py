@@ -17,7 +17,7 @@ from rich.console import Console
 from loracle import api
 from loracle.comparison import passes, running
 from loracle.comparison.folder import RunFolder
-from loracle.comparison.passes import Run, fit_ahead, group_methods
+from loracle.comparison.passes import Passes, Run, group_methods
 from loracle.comparison.plan import Plan
 from loracle.comparison.result import load_comparison, parse_result
 from loracle.comparison.searching import search
@@ -195,31 +195,43 @@ def test_dropout_and_a_head_that_no_bank_takes_are_trained_without_a_word(
 
     dropped = replace(setup, lora=LoRAConfig(dropout=0.1))
     runs = [Run(METHODS["lora"], 0, (1e-3, 3e-3))]
-    assert fit_ahead(runs, task, dropped, together=8) == {}
+    assert Passes(runs, task, dropped, together=8).take(METHODS["lora"], 0, 1e-3) is None
+    assert sizes == []
     monkeypatch.setattr(together, "build_bank", refuse)
-    assert fit_ahead(runs, task, setup, together=8) == {}
+    shared = Passes(runs, task, setup, together=8)
+    found = search(METHODS["lora"], task, setup, seed=0, learning_rates=(1e-3, 3e-3), passes=shared)
     assert sizes == [2]
-    found = search(METHODS["lora"], task, setup, seed=0, learning_rates=(1e-3, 3e-3), ahead={})
-    assert len(found.search) == 2
+    assert (len(found.search), found.fits_in_pass) == (2, 1)
 
 
-@pytest.mark.parametrize(("fits", "expected"), [(0.5, []), (2.5, [2, 2]), (3.5, [3]), (100, [4])])
+@pytest.mark.parametrize(("fits", "seeds", "expected"), [(1, 2, []), (2, 2, [2, 2]), (3, 2, [2, 2]), (5, 3, [3, 3])])
 def test_so_many_fits_share_a_pass_as_memory_holds(
-    task: Task, setup: Setup, sizes: list, monkeypatch: pytest.MonkeyPatch, fits: float, expected: list
+    task: Task, setup: Setup, sizes: list, monkeypatch: pytest.MonkeyPatch, fits: int, seeds: int, expected: list
 ) -> None:
-    monkeypatch.setattr(passes, "_count_sharing", lambda *_: max(1, int(fits)))
-    runs = [Run(METHODS["lora"], seed, (1e-3, 3e-3)) for seed in ((0, 1) if fits != 3.5 else (0,))]
-    runs += [Run(METHODS["lora"], 1, (1e-3,))] if fits == 3.5 else []
-    ahead = fit_ahead(runs, task, setup, together=8)
+    monkeypatch.setattr(passes, "_count_sharing", lambda *_: fits)
+    runs = [Run(METHODS["lora"], seed, (1e-3, 3e-3)) for seed in range(seeds)]
+    shared = Passes(runs, task, setup, together=8)
+    taken = [shared.take(run.method, run.seed, rate) for run in runs for rate in run.rates]
     assert sizes == expected
-    assert len(ahead) == sum(expected)
+    assert [attempt.fits_in_pass for attempt in taken if attempt] == [size for size in expected for _ in range(size)]
+
+
+def test_a_pass_is_trained_when_the_first_of_its_fits_is_asked_for(task: Task, setup: Setup, sizes: list) -> None:
+    shared = Passes([Run(METHODS["lora"], seed, (1e-3,)) for seed in (0, 1, 2)], task, setup, together=2)
+    assert shared.take(METHODS["lora"], 0, 1e-3) is None  # the odd one
+    assert sizes == []
+    assert shared.take(METHODS["lora"], 2, 1e-3)
+    assert shared.take(METHODS["lora"], 1, 1e-3)
+    assert sizes == [2]
 
 
 def test_without_room_in_memory_there_is_no_pass(
     task: Task, setup: Setup, sizes: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capacity, "find_room", lambda path: 1000)
-    assert fit_ahead([Run(METHODS["lora"], 0, (1e-3, 3e-3))], task, setup, together=8) == {}
+    assert (
+        Passes([Run(METHODS["lora"], 0, (1e-3, 3e-3))], task, setup, together=8).take(METHODS["lora"], 0, 1e-3) is None
+    )
     assert sizes == []
 
 
@@ -311,13 +323,12 @@ def test_the_seconds_of_the_searches_are_those_of_the_pass(
     methods = [sharing_method(name, Sharing(fit=fit, common=lambda setup: setup)) for name in ("one", "other")]
     methods[1] = replace(methods[1], sharing=methods[0].sharing)
     rates = (1e-3, 3e-3)
-    ahead = fit_ahead([Run(method, 0, rates) for method in methods], task, setup, together=8)
-    found = [search(method, task, setup, seed=0, learning_rates=rates, ahead=ahead) for method in methods]
+    shared = Passes([Run(method, 0, rates) for method in methods], task, setup, together=8)
+    found = [search(method, task, setup, seed=0, learning_rates=rates, passes=shared) for method in methods]
     assert sum(item.search_seconds for item in found) == pytest.approx(0.4, abs=0.1)
     assert [item.search_seconds for item in found] == pytest.approx([0.2, 0.2], abs=0.05)
     assert [item.reading.seconds for item in found] == pytest.approx([0.1, 0.1], abs=0.03)
     assert {item.fits_in_pass for item in found} == {4}
-    assert not ahead
 
 
 def test_what_a_pass_found_in_the_cache_counts_once_for_all_its_fits(
@@ -331,8 +342,8 @@ def test_what_a_pass_found_in_the_cache_counts_once_for_all_its_fits(
 
     monkeypatch.setattr(passes, "_count_sharing", lambda *_: 2)
     method, rates = sharing_method("one", Sharing(fit=fit, common=lambda setup: setup)), (1.0, 2.0, 3.0, 4.0)
-    ahead = fit_ahead([Run(method, 0, rates)], task, setup, together=8)
-    found = search(method, task, setup, seed=0, learning_rates=rates, ahead=ahead)
+    shared = Passes([Run(method, 0, rates)], task, setup, together=8)
+    found = search(method, task, setup, seed=0, learning_rates=rates, passes=shared)
     assert found.search_seconds == pytest.approx(100, abs=5)
     assert found.reading.seconds == pytest.approx(50, abs=5)
 

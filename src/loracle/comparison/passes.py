@@ -1,13 +1,14 @@
-"""Fits that can share a frozen base are trained in one pass, before the searches that ask for them.
+"""Fits that can share a frozen base are trained in one pass, with the first of them that a search asks for.
 
-A search takes what was trained ahead and fits the rest itself, so that nothing depends on a pass but the time. A fit in
-a pass of n fits counts with 1/n of its seconds, and with all of its memory, since nothing else was measured.
+A search takes what was trained so and makes the rest itself, so that nothing depends on a pass but the time. A fit in a
+pass of n fits counts with 1/n of its seconds, and with all of its memory, since nothing else was measured.
 """
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,47 @@ class Attempt:
     fits_in_pass: int = 1
 
 
-Ahead = dict[tuple[str, int, float | None], Attempt]
-"""What was trained ahead, by method, seed and learning rate."""
+Key = tuple[str, int, float]
+"""A fit by method, seed and learning rate."""
+
+
+class Passes:
+    """The fits of some runs in as few passes as can be, each trained when the first of its fits is asked for.
+
+    There are `together` fits at most in a pass, and as many as memory holds.
+    """
+
+    def __init__(
+        self, runs: Sequence[Run], task: Task, setup: Setup, *, together: int, on_step: OnStep | None = None
+    ) -> None:
+        self._task, self._on_step = task, on_step
+        self._trained: dict[Key, Attempt] = {}
+        self._ahead = [part for part in _divide(runs, task, setup, together) if len(part) > 1]
+
+    def take(self, method: Method, seed: int, learning_rate: float | None) -> Attempt | None:
+        """Return a fit, trained now with all others of its pass if it was not before; None where it is made alone.
+
+        Where a pass fails, all that is left is made alone. A LoracleWarning says so, unless each fit will tell the same
+        error itself.
+        """
+        if learning_rate is None:
+            return None
+        key = (method.name, seed, learning_rate)
+        for part in self._ahead:
+            if key in part:
+                self._ahead.remove(part)
+                self._train(method, part)
+                break
+        return self._trained.pop(key, None)
+
+    def _train(self, method: Method, part: Mapping[Key, Try]) -> None:
+        try:
+            self._trained |= _fit_pass(method, part, self._task, self._on_step)
+        except LoracleError:
+            self._ahead.clear()
+        except Exception as error:
+            self._ahead.clear()
+            _warn(len(part), error)
 
 
 def group_methods(methods: Sequence[Method], setup: Setup, *, together: int) -> list[list[Method]]:
@@ -75,35 +115,6 @@ def fit_alone(
     return Attempt(outcome=outcome, reading=reading, spared=spared)
 
 
-def fit_ahead(runs: Sequence[Run], task: Task, setup: Setup, *, together: int, on_step: OnStep | None = None) -> Ahead:
-    """Train the fits of runs that can share passes, `together` of them at most in each, and as many as memory holds.
-
-    What is missing in the answer is to be fitted alone: all of it where there is nothing to share, and the rest where a
-    pass fails. A LoracleWarning says so, unless each fit will tell the same error itself.
-    """
-    tries = [
-        Try(method=run.method.name, setup=run.method.own_setup(setup), seed=run.seed, learning_rate=rate)
-        for run in runs
-        for rate in run.rates
-        if rate is not None
-    ]
-    ahead: Ahead = {}
-    if together < 2 or len(tries) < 2 or not all(_can_share(runs[0].method, run.method, setup) for run in runs):
-        return ahead
-    at_once = min(together, _count_sharing({run.method.name: run.method for run in runs}, task, setup))
-    for part in _divide(tries, at_once):
-        if len(part) == 1:
-            break
-        try:
-            ahead |= _fit_pass(runs[0].method, part, task, on_step)
-        except LoracleError:
-            break
-        except Exception as error:
-            _warn(len(part), error)
-            break
-    return ahead
-
-
 def _can_share(first: Method, other: Method, setup: Setup) -> bool:
     """Say whether fits of two methods, which may be one, can share a pass."""
     if first.sharing is None or first.sharing is not other.sharing:
@@ -125,30 +136,35 @@ def _count_sharing(methods: Mapping[str, Method], task: Task, setup: Setup) -> i
         return 1
 
 
-def _divide(tries: Sequence[Try], at_once: int) -> Iterator[Sequence[Try]]:
-    """Yield the tries in as few parts as hold `at_once` each, as even as can be, the larger ones first."""
+def _divide(runs: Sequence[Run], task: Task, setup: Setup, together: int) -> list[dict[Key, Try]]:
+    """Return the fits of runs in as few parts as can be, as even as can be; none where they cannot share a pass."""
+    tries = {
+        (run.method.name, run.seed, rate): Try(
+            method=run.method.name, setup=run.method.own_setup(setup), seed=run.seed, learning_rate=rate
+        )
+        for run in runs
+        for rate in run.rates
+        if rate is not None
+    }
+    if together < 2 or len(tries) < 2 or not all(_can_share(runs[0].method, run.method, setup) for run in runs):
+        return []
+    at_once = min(together, _count_sharing({run.method.name: run.method for run in runs}, task, setup))
     parts = -(-len(tries) // at_once)
-    size, larger = divmod(len(tries), parts)
-    start = 0
-    for number in range(parts):
-        end = start + size + (number < larger)
-        yield tries[start:end]
-        start = end
+    edges = [len(tries) * number // parts for number in range(parts + 1)]
+    return [dict(list(tries.items())[start:end]) for start, end in itertools.pairwise(edges)]
 
 
-def _fit_pass(method: Method, tries: Sequence[Try], task: Task, on_step: OnStep | None) -> Ahead:
+def _fit_pass(method: Method, part: Mapping[Key, Try], task: Task, on_step: OnStep | None) -> dict[Key, Attempt]:
     """Make these fits in one pass; each gets its share of the seconds."""
     assert method.sharing is not None
     with noting_spared() as spared, measured() as reading:
-        outcomes = method.sharing.fit(task, tries, on_step=on_step)
-    fits = len(tries)
-    share = replace(reading, seconds=reading.seconds / fits)
-    part = {key: seconds / fits for key, seconds in spared.items()}
+        outcomes = method.sharing.fit(task, list(part.values()), on_step=on_step)
+    fits = len(part)
+    own = replace(reading, seconds=reading.seconds / fits)
+    found = {key: seconds / fits for key, seconds in spared.items()}
     return {
-        (item.method, item.seed, item.learning_rate): Attempt(
-            outcome=outcome, reading=replace(share), spared=part, fits_in_pass=fits
-        )
-        for item, outcome in zip(tries, outcomes, strict=True)
+        key: Attempt(outcome=outcome, reading=replace(own), spared=found, fits_in_pass=fits)
+        for key, outcome in zip(part, outcomes, strict=True)
     }
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loracle.comparison.folder import RunFolder
 from loracle.comparison.ledger import tell_passes, versions, write_ledger
 from loracle.comparison.measuring import import_libraries
-from loracle.comparison.passes import Ahead, Run, fit_ahead, group_methods
+from loracle.comparison.passes import Passes, Run, group_methods
 from loracle.comparison.plan import Plan
 from loracle.comparison.result import Comparison, Result
 from loracle.comparison.searching import Found, check_metric, learning_rates_to_try, search
@@ -144,23 +144,23 @@ def _attempt_all(
     """Do what has no stored result, as much of it at once as can be; no run of a method follows one that failed."""
     stored = [place.load_result(run.method.name, run.seed) for run in runs]
     missing = [run for run, result in zip(runs, stored, strict=True) if result is None]
-    ahead = fit_ahead(missing, task, setup, together=plan.together, on_step=watch.step)
+    passes = Passes(missing, task, setup, together=plan.together, on_step=watch.step)
     failed: set[str] = set()
     for run, known in zip(runs, stored, strict=True):
         if run.method.name in failed:
             continue  # the same method fails the same way with the next seed
-        result = known or _attempt(run, ahead, task, setup, place, watch)
+        result = known or _attempt(run, passes, task, setup, place, watch)
         watch.finish(result, fits=len(run.rates))
         if result.failed:
             failed.add(result.method)
         yield result
 
 
-def _attempt(run: Run, ahead: Ahead, task: Task, setup: Setup, place: RunFolder, watch: Watch) -> Result:
+def _attempt(run: Run, passes: Passes, task: Task, setup: Setup, place: RunFolder, watch: Watch) -> Result:
     """Do one run; whatever it raises becomes the Result's error. This is the one place where that happens."""
     try:
         found = search(
-            *(run.method, task, setup), seed=run.seed, learning_rates=run.rates, on_step=watch.step, ahead=ahead
+            *(run.method, task, setup), seed=run.seed, learning_rates=run.rates, on_step=watch.step, passes=passes
         )
         result = _score(run, found, task, setup, place, watch)
     except LoracleError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from loracle.comparison.passes import Ahead, Attempt, fit_alone
+from loracle.comparison.passes import Attempt, Passes, fit_alone
 from loracle.errors import ConfigError, TrainingError
 from loracle.evaluation.metrics import choosing_metrics, preference
 
@@ -38,22 +38,21 @@ def search(
     seed: int,
     learning_rates: Sequence[float | None],
     on_step: OnStep | None = None,
-    ahead: Ahead | None = None,
+    passes: Passes | None = None,
 ) -> Found:
     """Fit once per learning rate; return the fit that is best on the validation split.
 
-    What was trained `ahead` is taken from there. A rate at which the training diverges is listed with its error. What a
-    fit found in the cache counts with the seconds that making it took, once in a search, so that no cost depends on
-    what was run before. Raises TrainingError where all diverge.
+    What is among the fits of `passes` is taken from there. A rate at which the training diverges is listed with its
+    error. What a fit found in the cache counts with the seconds that making it took, once in a search, so that no cost
+    depends on what was run before. Raises TrainingError where all diverge.
     """
     best: Found | None = None
     tried: list[Mapping[str, Any]] = []
-    seconds, metric, ahead = 0.0, setup.budget.metric, {} if ahead is None else ahead
+    seconds, metric = 0.0, setup.budget.metric
     counted: dict[str, Mapping[str, float]] = {}
     for rate in learning_rates:
-        attempt = ahead.pop((method.name, seed, rate), None) or fit_alone(
-            method, task, setup, seed=seed, learning_rate=rate, on_step=on_step
-        )
+        shared = passes.take(method, seed, rate) if passes else None
+        attempt = shared or fit_alone(method, task, setup, seed=seed, learning_rate=rate, on_step=on_step)
         fitted, reading = attempt.outcome, attempt.reading
         seconds += reading.seconds + _spared_first(attempt, counted)
         if isinstance(fitted, TrainingError):
@@ -65,7 +64,7 @@ def search(
         ):
             reading.seconds += sum(attempt.spared.values())
             best = Found(fitted, rate, reading, 0.0, (), attempt.fits_in_pass)
-        del attempt, fitted
+        del shared, attempt, fitted  # or a network would be held while the next one is trained
     if best is None:
         raise TrainingError(f"{method.name} diverged at every learning rate tried; last: {tried[-1]['error']}")
     marked = [

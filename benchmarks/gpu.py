@@ -29,7 +29,7 @@ from loracle.threads import prepare_threads
 
 METHODS = ("full", "partial", "lora")
 _LENGTH, _ROUNDS, _SQUARE = 256, 5, 8192
-_MOST, _SEARCH_SECONDS = 4096, 12.0  # texts of a batch, and the seconds of the search for the largest
+_MOST, _SEARCH_SECONDS = 4096, 8.0  # texts of a batch, and the seconds of the search for the largest
 
 
 @dataclass(frozen=True, kw_only=True)

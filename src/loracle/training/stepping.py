@@ -129,7 +129,7 @@ class Awaited:
 
     def __init__(self, numbers: Tensor) -> None:
         self._numbers = numbers.to("cpu", non_blocking=True)
-        self._there = torch.cuda.Event() if numbers.is_cuda else None
+        self._there = torch.cuda.Event() if numbers.is_cuda else None  # type: ignore[no-untyped-call]
         if self._there:
             self._there.record()
 
@@ -137,7 +137,7 @@ class Awaited:
         """Return the numbers."""
         if self._there:
             self._there.synchronize()
-        return self._numbers.flatten().tolist()  # type: ignore[no-any-return]
+        return self._numbers.flatten().tolist()
 
 
 def run(network: nn.Module, ids: Tensor, mask: Tensor, path: ComputePath) -> Tensor:

@@ -107,6 +107,7 @@ class PassGraphs:
                 finally:
                     graph.capture_end()
         except RuntimeError:  # memory ended, or the network asks the GPU for a number
+            _end_drawing()
             self.forget()
         else:
             self._recorded[shape] = _Recorded(graph, places, losses)
@@ -121,3 +122,9 @@ class PassGraphs:
             if item.grad is not None and item.grad is not place:
                 place.copy_(item.grad)
             item.grad = place
+
+
+def _end_drawing() -> None:
+    """Let random numbers be drawn as usual again, which a recording that failed leaves locked to it."""
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    generator.graphsafe_set_state(generator.clone_state())

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.machine import describe_circumstances, name_machine
+from benchmarks.machine import Neighbours, describe_circumstances, name_machine
 from benchmarks.results import FOLDER, Result, Side, load_report, load_reports, save_report
 from benchmarks.rounds import BenchmarkError
 from benchmarks.rows import OURS, ROWS
@@ -29,7 +29,7 @@ from loracle.threads import prepare_threads
 
 METHODS = ("full", "partial", "lora")
 _LENGTH, _ROUNDS, _SQUARE = 256, 5, 8192
-_MOST, _SEARCH_SECONDS = 4096, 12.0  # texts of a batch, and the seconds of the search for the largest
+_MOST, _SEARCH_SECONDS = 4096, 5.0  # texts of a batch, and the seconds of the search for the largest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,14 +180,16 @@ def _measure_all(cases: Sequence[Case], methods: Sequence[str], extent: Extent, 
     order = (*ROWS, *(f"gpu-{case.short}-{method}" for case in cases for method in methods))
     for case in cases:
         for method in methods:
-            circumstances = describe_circumstances()
+            circumstances, neighbours = describe_circumstances(), Neighbours()
             try:
-                result = replace(measure_case(case, method, rate, extent), circumstances=circumstances)
+                result = measure_case(case, method, rate, extent)
             except (RuntimeError, LoracleError, LoracleWarning) as error:
                 if not steps.is_of_memory(error):
                     raise
                 print(f"{case.name}, {method}: batches of {case.batch_size} texts do not fit", flush=True)
                 continue
+            circumstances["others"] = round(neighbours.count_busy_cores(), 2)
+            result = replace(result, circumstances=circumstances)
             print(f"{time.monotonic() - started:5.0f} s  {render_rows([result])}", flush=True)
             report = report.with_result(result, order)
             if folder:

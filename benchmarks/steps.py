@@ -20,8 +20,9 @@ from benchmarks import rival
 from benchmarks.workload import LEARNING_RATE, Job, build_base
 from loracle.errors import LoracleWarning, TrainingError
 from loracle.training import fitting
+from loracle.training.attention import EAGER
 from loracle.training.batching import Tokens
-from loracle.training.precision import choose_path
+from loracle.training.precision import ComputePath, choose_path
 
 _SKIPPED, _TIMED = 4, 8  # steps: the first ones warm up
 _VALIDATED, _VALIDATED_LENGTH = 8, 16
@@ -50,7 +51,7 @@ def make_job(model: str, method: str, *, random: bool, vocabulary: int, batch_si
         return Tokens(ids, np.arange(0, len(ids) + 1, each), 0, np.arange(texts) % 2)
 
     return Job(
-        train=tokens(batch_size * (_SKIPPED + _TIMED), length),
+        train=tokens(batch_size * (_SKIPPED + _TIMED + 1), length),  # the last one ends while nothing follows it
         validation=tokens(_VALIDATED, min(length, _VALIDATED_LENGTH)),
         model=model,
         method=method,
@@ -72,7 +73,7 @@ def run_loracle(job: Job) -> Steps:
     path = choose_path()
     with warnings.catch_warnings():
         warnings.simplefilter("error", LoracleWarning)  # that memory ran out, and a step is taken in parts
-        _fit(build_base(job, path).network, job, on_step)
+        _fit(build_base(job, path).network, job, path, on_step)
     return Steps(clock.seconds, _peak())
 
 
@@ -81,7 +82,7 @@ def run_trainer(job: Job) -> Steps:
     from transformers import TrainerCallback
 
     _reset()
-    clock = _Clock()
+    clock = _Clock(settle=synchronise)
 
     class Ticks(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -94,17 +95,22 @@ def run_trainer(job: Job) -> Steps:
 
 
 def count_operations(job: Job) -> int:
-    """Return the floating-point operations of one step, forward and backward, as torch counts them."""
+    """Return the floating-point operations of one step, forward and backward, as torch counts them.
+
+    Attention is counted as plain products, since torch does not count the fused kernel where heads share keys.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     _reset()
-    totals: list[int] = []
-    counter = FlopCounterMode(display=False)
-    two = replace(job, train=_first(job.train, 2 * job.batch_size))
-    base = build_base(two, choose_path())
-    with counter:
-        _fit(base.network, two, lambda _, loss: None if loss is None else totals.append(counter.get_total_flops()))
-    return totals[1] - totals[0]  # the first holds what a fit does once
+    path, totals = replace(choose_path(), attention=EAGER, graphs=False), []
+    for steps in (1, 2):  # whose difference holds nothing that a fit does once
+        some = replace(job, train=_first(job.train, steps * job.batch_size))
+        counter = FlopCounterMode(display=False)
+        network = build_base(some, path).network
+        with counter:
+            _fit(network, some, path)
+        totals.append(counter.get_total_flops())
+    return totals[1] - totals[0]
 
 
 def find_largest_batch(job: Job, run: Run, *, most: int, seconds: float) -> tuple[int, bool]:
@@ -159,18 +165,18 @@ def is_of_memory(error: Exception) -> bool:
 
 
 class _Clock:
-    """Times steps after the first ones."""
+    """Times steps after the first ones; `settle` waits for those that were only begun when a tick comes."""
 
-    def __init__(self) -> None:
-        self._ticks, self._started, self._ended = 0, 0.0, 0.0
+    def __init__(self, settle: Callable[[], object] = lambda: None) -> None:
+        self._ticks, self._started, self._ended, self._settle = 0, 0.0, 0.0, settle
 
     def tick(self) -> None:
         self._ticks += 1
         if self._ticks == _SKIPPED:
-            synchronise()
+            self._settle()
             self._started = time.perf_counter()
         elif self._ticks == _SKIPPED + _TIMED:
-            synchronise()
+            self._settle()
             self._ended = time.perf_counter()
 
     @property
@@ -179,7 +185,7 @@ class _Clock:
         return max(0.0, self._ended - self._started) / _TIMED
 
 
-def _fit(network: Any, job: Job, on_step: Callable[[int, float | None], None]) -> None:
+def _fit(network: Any, job: Job, path: ComputePath, on_step: Callable[[int, float | None], None] | None = None) -> None:
     fitting.fit(
         network,
         job.train,
@@ -187,7 +193,7 @@ def _fit(network: Any, job: Job, on_step: Callable[[int, float | None], None]) -
         job.setup(epochs=1).budget,
         learning_rate=LEARNING_RATE,
         seed=job.seed,
-        path=choose_path(),
+        path=path,
         on_step=on_step,
     )
 

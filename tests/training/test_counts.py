@@ -60,7 +60,7 @@ def path(request: pytest.FixtureRequest) -> ComputePath:
 def test_matrix_products_of_a_step(tiny_base: Path, path: ComputePath) -> None:
     base, stepper = prepared(tiny_base, path)
     with reading_first_token(base.network), Calls() as calls:
-        stepper.step(np.arange(TEXTS))
+        list(stepper.take([np.arange(TEXTS)]))
     found = sum(number for name, number in calls.counts.items() if name in PRODUCTS)
     plain, adapted = 4 * LAYERS + 2, 2 * LAYERS  # key, output and two of the feed-forward a layer, pooler and head
     forward = plain + 3 * adapted
@@ -84,7 +84,7 @@ def test_no_frozen_weight_is_copied_or_cast_in_a_step(tiny_base: Path, path: Com
             return func(*args, **(kwargs or {}))
 
     with reading_first_token(base.network), Watching():
-        stepper.step(np.arange(TEXTS))
+        list(stepper.take([np.arange(TEXTS)]))
     assert not copies
 
 
@@ -122,5 +122,5 @@ def test_equal_texts_are_computed_without_a_mask(tiny_base: Path, path: ComputeP
     base.network.bert.register_forward_pre_hook(
         lambda _module, _args, kwargs: masks.append(kwargs["attention_mask"]), with_kwargs=True
     )
-    stepper.step(np.arange(TEXTS))
+    list(stepper.take([np.arange(TEXTS)]))
     assert masks == [None]

@@ -94,7 +94,9 @@ def test_training_ends_when_patience_does(base: Base, monkeypatch: pytest.Monkey
 def test_diverged_training_raises(base: Base) -> None:
     with torch.no_grad():
         base.network.classifier.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"nan at step 1, with learning rate 0.005; try a lower learning rate"):
+    with pytest.raises(
+        TrainingError, match=r"nan at step 1 of its epoch, with learning rate 0.005; try a lower learning rate"
+    ):
         train(base, Budget(epochs=1))
 
 

@@ -68,8 +68,8 @@ class BankHead(nn.Module):
         sizes = self.routing.rows(x)
         out = each_by_its_own(x.flatten(0, -2), weights.to(x.dtype), sizes)
         if self.layers[0].bias is not None:
-            biases = torch.stack([layer.bias for layer in self.layers])
-            out = out + torch.repeat_interleave(biases, torch.tensor(sizes, device=x.device), dim=0)
+            biases = [layer.bias.expand(size, -1) for layer, size in zip(self.layers, sizes, strict=True)]
+            out = out + torch.cat(biases)
         return out.view(*x.shape[:-1], out.shape[-1])
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ class Tokens:
     pad: int
     labels: np.ndarray | None = None  # int64 (texts,), or 0 and 1, uint8 (texts, classes), where several may hold
 
+    whole: ClassVar[bool] = True  # a batch's ids and mask are all that a network is given of its texts
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 
@@ -35,15 +38,26 @@ class Tokens:
         """Tokens of each text, int64 (texts,)."""
         return np.diff(self.starts)
 
-    def pad_batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return input ids and attention mask of these texts, both int64 (rows, longest of them)."""
+    def pad_batch(self, rows: np.ndarray, *, multiple: int = 1) -> tuple[Tensor, Tensor]:
+        """Return input ids and attention mask of these texts, both int64 (rows, longest of them).
+
+        The length is rounded up to a multiple, but not above that of the longest of all texts.
+        """
         starts = self.starts[rows, None]
         lengths = self.starts[rows + 1, None] - starts
-        columns = np.arange(lengths.max())
+        columns = np.arange(self._round_up(int(lengths.max()), multiple))
         mask = columns < lengths
         places = np.minimum(starts + columns, len(self.flat) - 1)
         ids = np.where(mask, self.flat[places], self.pad).astype(np.int64)
         return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+
+    @cached_property
+    def _longest(self) -> int:
+        return int(self.lengths.max())
+
+    def _round_up(self, length: int, multiple: int) -> int:
+        rounded = -(-length // multiple) * multiple
+        return max(length, min(rounded, self._longest))
 
 
 def tokenise(

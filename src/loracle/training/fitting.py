@@ -19,6 +19,7 @@ from loracle.training.allocation import keeping_freed_memory
 from loracle.training.attention import use_attention
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
 from loracle.training.budget import Budget
+from loracle.training.graphs import can_record
 from loracle.training.losses import Loss
 from loracle.training.optimising import Optimiser
 from loracle.training.precision import ComputePath, hold_frozen
@@ -90,7 +91,8 @@ def fit(
     steps = budget.epochs * -(-len(train) // budget.batch_size)
     optimiser = Optimiser(network, learning_rate, budget, steps)
     loss = Loss(budget, train.labels)
-    stepper = Stepper(network, train, loss, optimiser, path, learning_rate, at_once=budget.batch_size)
+    recording = can_record(network, train, budget, path)
+    stepper = Stepper(network, train, loss, optimiser, path, learning_rate, budget.batch_size, recording)
     kept = BestEpoch(network, budget)
     with keeping_freed_memory(), path.in_one_order(), reading_first_token(network):
         for _ in range(budget.epochs):
@@ -175,10 +177,10 @@ def _train_epoch(
     use_attention(network, stepper.path, tokens.lengths, training=True)
     losses: list[float] = []
     with recomputing(network) if budget.gradient_checkpointing else nullcontext():
-        for rows in shuffled_batches(tokens.lengths, budget.batch_size, generator):
-            losses.append(stepper.step(rows))
+        for texts, loss in stepper.take(shuffled_batches(tokens.lengths, budget.batch_size, generator)):
+            losses.append(loss)
             if on_step:
-                on_step(len(rows), losses[-1])
+                on_step(texts, loss)
     return losses
 
 

@@ -20,13 +20,14 @@ class ComputePath:
     """The numeric path of a run: where it computes, in which precision, and by which attention.
 
     `attention` is a name of transformers, or auto: the faster one, for training and scoring apart. `deterministic` asks
-    torch to sum in one order only.
+    torch to sum in one order only. `graphs` says whether passes of training are recorded and launched as one.
     """
 
     device: str
     precision: str
     attention: str = AUTO
     deterministic: bool = False
+    graphs: bool = False
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which forward passes run."""
@@ -60,7 +61,7 @@ def choose_path(precision: str = "auto", *, deterministic: bool = False) -> Comp
     native = has_native_bf16(device)
     if precision == "bf16" and not native:
         raise ConfigError(f"precision bf16 is not native on this {device}; use --precision fp32 or auto")
-    return ComputePath(device, "bf16" if native and precision != "fp32" else "fp32")
+    return ComputePath(device, "bf16" if native and precision != "fp32" else "fp32", graphs=device == "cuda")
 
 
 def choose_path_like(precision: str, *, deterministic: bool = False) -> ComputePath:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -94,8 +95,13 @@ class _Fed(Tokens):
     reader: RowReader
     waiting: deque[Tensor]
 
-    def pad_batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return what the network is fed with for these texts, and let their states wait for the next pass."""
+    whole: ClassVar[bool] = False
+
+    def pad_batch(self, rows: np.ndarray, *, multiple: int = 1) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Return what the network is fed with for these texts, and let their states wait for the next pass.
+
+        They are as long as the longest of them, whatever the multiple.
+        """
         self.waiting.clear()  # of a batch whose pass ended before it took them, as where memory ran out
         self.waiting.append(self.reader.read_padded(self.source.starts[rows], self.source.starts[rows + 1]))
         return self.source.pad_batch(rows)

@@ -1,9 +1,12 @@
-"""One training step, in as many parts as memory needs."""
+"""The steps of training, each in as many parts as memory needs."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from loracle.errors import LoracleWarning, TrainingError
 from loracle.models.adapting import AdaptedNetwork
 from loracle.models.padding import reads_without_mask
 from loracle.training.batching import Tokens
+from loracle.training.graphs import LENGTH_MULTIPLE, PassGraphs
 from loracle.training.losses import Loss
 from loracle.training.optimising import Optimiser
 from loracle.training.precision import ComputePath
@@ -20,7 +24,10 @@ from loracle.training.precision import ComputePath
 
 @dataclass
 class Stepper:
-    """What a step needs, and in how many texts at once it is taken: `at_once` shrinks where memory runs out."""
+    """What a step needs, and in how many texts at once it is taken: `at_once` shrinks where memory runs out.
+
+    `recording` lets a GPU launch a whole pass at once, as `graphs.can_record` allows.
+    """
 
     network: nn.Module
     tokens: Tokens
@@ -29,24 +36,35 @@ class Stepper:
     path: ComputePath
     learning_rate: float
     at_once: int
-    done: int = 0
+    recording: bool = False
+    _passes: PassGraphs = field(init=False)
 
-    def step(self, rows: np.ndarray) -> float:
-        """Take one optimiser step over a batch, and return its loss.
+    def __post_init__(self) -> None:
+        self._passes = PassGraphs([self.network], self._compute, recording=self.recording)
 
-        Where memory runs out the batch is taken in two halves whose gradients are added, and so on: the same step, and
-        a LoracleWarning. Raises TrainingError where not even one text fits, or the loss is no finite number.
+    def take(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[int, float]]:
+        """Take an optimiser step over the texts of each batch; yield how many they were, and their loss.
+
+        A GPU is given the next step before a loss is read, so that it need not wait. Where memory runs out the batch is
+        taken in two halves whose gradients are added, and so on: the same step, and a LoracleWarning. Raises
+        TrainingError where not even one text fits, or a loss is no finite number.
         """
-        self.done += 1
-        loss = self._add_gradients(rows)
-        while loss is None:
+        ahead = 0 if self.path.device == "cpu" else 1
+        begun: deque[tuple[int, int, Awaited]] = deque()
+        for number, rows in enumerate(batches, start=1):
+            begun.append((number, len(rows), self._begin(rows)))
+            if len(begun) > ahead:
+                yield self._end(*begun.popleft())
+        for step in begun:
+            yield self._end(*step)
+
+    def _begin(self, rows: np.ndarray) -> Awaited:
+        """Run forward and backward and move the weights; return the loss, which a GPU may not know yet."""
+        computed = self._add_gradients(rows)
+        while computed is None:
             self._take_less()
-            loss = self._add_gradients(rows)
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss} at step {self.done}, with learning rate {self.learning_rate:g}; "
-                "try a lower learning rate, or a longer warmup"
-            )
+            computed = self._add_gradients(rows)
+        loss = Awaited(computed)
         adapted = self.network if isinstance(self.network, AdaptedNetwork) else None
         if adapted:
             adapted.add_penalty()
@@ -56,32 +74,43 @@ class Stepper:
         self.optimiser.forget_gradients()
         return loss
 
-    def _add_gradients(self, rows: np.ndarray) -> float | None:
-        """Run forward and backward over the rows, `at_once` of them at a time; None where memory ran out."""
+    def _end(self, number: int, texts: int, loss: Awaited) -> tuple[int, float]:
+        (value,) = loss.read()
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value} at step {number} of its epoch, with learning rate {self.learning_rate:g}; "
+                "try a lower learning rate, or a longer warmup"
+            )
+        return texts, value
+
+    def _add_gradients(self, rows: np.ndarray) -> Tensor | None:
+        """Add the gradients of the rows, `at_once` at a time, and return their loss; None where memory ran out."""
         assert self.tokens.labels is not None
-        labels = torch.from_numpy(self.tokens.labels[rows]).to(self.path.device)
-        total = 0.0
+        labels = torch.from_numpy(self.tokens.labels[rows])
+        total = torch.zeros((), device=self.path.device)
         try:
             for start in range(0, len(rows), self.at_once):
                 part = slice(start, start + self.at_once)
+                ids, mask = self.tokens.pad_batch(rows[part], multiple=LENGTH_MULTIPLE if self.recording else 1)
                 share = self.loss.share(labels[part], labels)
-                loss = self.loss(self._forward(rows[part]), labels[part]) * share
-                torch.autograd.backward(loss)
-                total += loss.item()  # after the backward pass is under way: a GPU does not wait for the question
+                given = (ids, see(self.network, mask), labels[part])
+                total += self._passes.add_gradients(share, *to_device(self.path, *given))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return None
         return total
 
-    def _forward(self, rows: np.ndarray) -> Tensor:
-        ids, mask = self.tokens.pad_batch(rows)
+    def _compute(self, share: float, ids: Tensor, seen: Tensor | None, labels: Tensor) -> Tensor:
         with self.path.autocast():
-            logits: Tensor = run(self.network, ids, mask, self.path)
-        return logits.float()
+            logits = self.network(input_ids=ids, attention_mask=seen).logits
+        return self.loss(logits.float(), labels) * share
 
     def _take_less(self) -> None:
+        """Give up recorded passes, which hold memory; without any, halve what is taken at once."""
         self.optimiser.forget_gradients()
+        if self._passes.forget():
+            return
         if self.at_once == 1:
             raise TrainingError("memory does not suffice for a step with one text; try a smaller --max-length or model")
         self.at_once = -(-self.at_once // 2)
@@ -95,14 +124,37 @@ class Stepper:
         )
 
 
-def run(network: nn.Module, ids: Tensor, mask: Tensor, path: ComputePath) -> Tensor:
-    """Return the network's logits (texts, classes) for padded ids and their mask, on the path's device.
+class Awaited:
+    """Numbers that a device is computing; `read` waits for them, and not for what the device was given to do since."""
 
-    Where no text is padded the mask says nothing, and attention is faster without it.
-    """
-    seen = None if mask.numpy().all() and reads_without_mask(network) else mask.to(path.device)
-    logits: Tensor = network(input_ids=ids.to(path.device), attention_mask=seen).logits
+    def __init__(self, numbers: Tensor) -> None:
+        self._numbers = numbers.to("cpu", non_blocking=True)
+        self._there = torch.cuda.Event() if numbers.is_cuda else None  # type: ignore[no-untyped-call]
+        if self._there:
+            self._there.record()
+
+    def read(self) -> list[float]:
+        """Return the numbers."""
+        if self._there:
+            self._there.synchronize()
+        return self._numbers.flatten().tolist()
+
+
+def run(network: nn.Module, ids: Tensor, mask: Tensor, path: ComputePath) -> Tensor:
+    """Return the network's logits (texts, classes) for padded ids and their mask, on the path's device."""
+    ids, seen = to_device(path, ids, see(network, mask))
+    logits: Tensor = network(input_ids=ids, attention_mask=seen).logits
     return logits
+
+
+def see(network: nn.Module, mask: Tensor) -> Tensor | None:
+    """Return the mask, or None where no text is padded: it says nothing then, and attention is faster without it."""
+    return None if mask.numpy().all() and reads_without_mask(network) else mask
+
+
+def to_device(path: ComputePath, *tensors: Tensor | None) -> tuple[Any, ...]:
+    """Return the tensors on the path's device."""
+    return tuple(None if item is None else item.to(path.device, non_blocking=True) for item in tensors)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

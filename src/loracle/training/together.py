@@ -6,7 +6,8 @@ each has its own order, loss, clipping, schedule and best epoch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,10 +22,11 @@ from loracle.training.attention import use_attention
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
 from loracle.training.budget import Budget
 from loracle.training.fitting import SCORING_BATCH, BestEpoch, History, OnStep, set_training_mode
+from loracle.training.graphs import LENGTH_MULTIPLE, PassGraphs, can_record
 from loracle.training.losses import Loss
 from loracle.training.optimising import Optimiser
 from loracle.training.precision import ComputePath, hold_frozen
-from loracle.training.stepping import run
+from loracle.training.stepping import Awaited, run, see, to_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,69 +86,99 @@ def fit_together(
         )
         for member in members
     ]
-    loss = Loss(budget, train.labels)
+    stepper = _Stepper(bank, courses, train, Loss(budget, train.labels), path, can_record(bank, train, budget, path))
     with keeping_freed_memory(), path.in_one_order(), reading_first_token(bank):
         for _ in range(budget.epochs):
             if any(course.running for course in courses):
-                _train_epoch(bank, courses, train, loss, budget, path, on_step)
+                _train_epoch(stepper, budget, on_step)
                 _validate(bank, courses, validation, path, on_step)
     return [course.error or course.kept.restore() for course in courses]
 
 
-def _train_epoch(
-    bank: nn.Module,
-    courses: Sequence[_Course],
-    train: Tokens,
-    loss: Loss,
-    budget: Budget,
-    path: ComputePath,
-    on_step: OnStep | None,
-) -> None:
-    set_training_mode(bank, base_dropout=budget.base_dropout)
-    use_attention(bank, path, train.lengths, training=True)
-    for course in courses:
+@dataclass
+class _Stepper:
+    """What a step of all members needs; `stepping.Stepper` for several."""
+
+    bank: nn.Module
+    courses: Sequence[_Course]
+    tokens: Tokens
+    loss: Loss
+    path: ComputePath
+    recording: bool
+    _passes: PassGraphs = field(init=False)
+
+    def __post_init__(self) -> None:
+        networks = [course.member.network for course in self.courses]
+        self._passes = PassGraphs(networks, self._compute, recording=self.recording)
+
+    def take(self, steps: Iterable[Sequence[np.ndarray | None]]) -> Iterator[tuple[int, float]]:
+        """Take a step of every member that has a batch; yield how many texts these were, and the mean of their losses.
+
+        A GPU is given the next step before losses are read.
+        """
+        ahead = 0 if self.path.device == "cpu" else 1
+        begun: deque[tuple[list[_Course], int, Awaited]] = deque()
+        for batches in steps:
+            taken = [(course, rows) for course, rows in zip(self.courses, batches, strict=True) if rows is not None]
+            if taken:
+                texts = sum(len(rows) for _, rows in taken)
+                begun.append(([course for course, _ in taken], texts, self._begin(batches)))
+            if len(begun) > (ahead if taken else 0):
+                yield self._end(*begun.popleft())
+        for step in begun:
+            yield self._end(*step)
+
+    def _begin(self, batches: Sequence[np.ndarray | None]) -> Awaited:
+        """Run forward and backward and move the weights of all that have a batch; return the loss of each."""
+        assert self.tokens.labels is not None
+        sizes = tuple(0 if rows is None else len(rows) for rows in batches)
+        rows = np.concatenate([rows for rows in batches if rows is not None])
+        ids, mask = self.tokens.pad_batch(rows, multiple=LENGTH_MULTIPLE if self.recording else 1)
+        given = (ids, see(self.bank, mask), torch.from_numpy(self.tokens.labels[rows]))
+        losses = Awaited(self._passes.add_gradients(sizes, *to_device(self.path, *given)))
+        for course, size in zip(self.courses, sizes, strict=True):
+            if size:
+                course.optimiser.step()
+                course.optimiser.forget_gradients()
+        return losses
+
+    def _end(self, courses: Sequence[_Course], texts: int, losses: Awaited) -> tuple[int, float]:
+        for course, value in zip(courses, losses.read(), strict=True):
+            course.losses.append(value)
+            if not np.isfinite(value) and not course.error:
+                course.error = TrainingError(
+                    f"the loss became {value} at step {len(course.losses)} of its epoch, with learning rate "
+                    f"{course.member.learning_rate:g}; try a lower learning rate, or a longer warmup"
+                )
+        return texts, float(np.mean([course.losses[-1] for course in courses]))
+
+    def _compute(self, sizes: tuple[int, ...], ids: Tensor, seen: Tensor | None, labels: Tensor) -> Tensor:
+        route(self.bank, sizes)
+        with self.path.autocast():
+            logits = self.bank(input_ids=ids, attention_mask=seen).logits.float()
+        parts = [size for size in sizes if size]
+        pairs = zip(torch.split(logits, parts), torch.split(labels, parts), strict=True)
+        return torch.stack([self.loss(own, target) for own, target in pairs])
+
+
+def _train_epoch(stepper: _Stepper, budget: Budget, on_step: OnStep | None) -> None:
+    set_training_mode(stepper.bank, base_dropout=budget.base_dropout)
+    use_attention(stepper.bank, stepper.path, stepper.tokens.lengths, training=True)
+    for course in stepper.courses:
         course.losses.clear()
+    for texts, loss in stepper.take(_draw_batches(stepper.courses, stepper.tokens, budget)):
+        if on_step:
+            on_step(texts, loss)
+
+
+def _draw_batches(courses: Sequence[_Course], tokens: Tokens, budget: Budget) -> Iterator[Sequence[np.ndarray | None]]:
+    """Yield the batches of each step, one a member; None of one that is not running any more."""
     orders = [
-        shuffled_batches(train.lengths, budget.batch_size, course.order) if course.running else _nothing()
+        shuffled_batches(tokens.lengths, budget.batch_size, course.order) if course.running else _nothing()
         for course in courses
     ]
-    for _ in range(-(-len(train) // budget.batch_size)):
-        batches = [next(order) if course.running else None for course, order in zip(courses, orders, strict=True)]
-        done = _step(bank, courses, batches, train, loss, path)
-        if on_step and done is not None:
-            on_step(sum(len(rows) for rows in batches if rows is not None), done)
-
-
-def _step(
-    bank: nn.Module,
-    courses: Sequence[_Course],
-    batches: Sequence[np.ndarray | None],
-    train: Tokens,
-    loss: Loss,
-    path: ComputePath,
-) -> float | None:
-    """Take one step of every member that has a batch; return the mean of their losses, None where none has."""
-    assert train.labels is not None
-    taken = [(course, rows) for course, rows in zip(courses, batches, strict=True) if rows is not None]
-    if not taken:
-        return None
-    route(bank, [0 if rows is None else len(rows) for rows in batches])
-    logits = _forward(bank, train, np.concatenate([rows for _, rows in taken]), path)
-    parts = torch.split(logits, [len(rows) for _, rows in taken])
-    labels = [torch.from_numpy(train.labels[rows]).to(path.device) for _, rows in taken]
-    losses = [loss(part, own) for part, own in zip(parts, labels, strict=True)]
-    torch.autograd.backward(losses)
-    for (course, _), value in zip(taken, torch.stack(losses).tolist(), strict=True):
-        course.losses.append(value)
-        if np.isfinite(value):
-            course.optimiser.step()
-        else:
-            course.error = TrainingError(
-                f"the loss became {value} at step {len(course.losses)} of its epoch, with learning rate "
-                f"{course.member.learning_rate:g}; try a lower learning rate, or a longer warmup"
-            )
-        course.optimiser.forget_gradients()
-    return float(np.mean([course.losses[-1] for course, _ in taken]))
+    for _ in range(-(-len(tokens) // budget.batch_size)):
+        yield [next(order) if course.running else None for course, order in zip(courses, orders, strict=True)]
 
 
 def _validate(
@@ -178,13 +210,6 @@ def _validate(
             course.ended = course.kept.add(float(np.mean(course.losses)), validation, probabilities)
         except TrainingError as error:
             course.error = error
-
-
-def _forward(bank: nn.Module, tokens: Tokens, rows: np.ndarray, path: ComputePath) -> Tensor:
-    ids, mask = tokens.pad_batch(rows)
-    with path.autocast():
-        logits: Tensor = run(bank, ids, mask, path)
-    return logits.float()
 
 
 def _nothing() -> Iterator[np.ndarray]:

@@ -57,9 +57,7 @@ def train(
     from loracle.comparison.watching import training_progress
 
     console = open_console()
-    api.find_method(method)
-    Plan(together=together)  # refused before the data is read
-    _check_model_folder(out)
+    _check(method, together, out)
     task = read_task(data, flags, console, preparation)
     try:
         texts = (1 if learning_rate else parts.budget.learning_rates) * parts.budget.epochs * len(task.train)
@@ -74,8 +72,12 @@ def train(
     return 0
 
 
-def _check_model_folder(folder: Path) -> None:
+def _check(method: str, together: int, folder: Path) -> None:
+    """Raise what can be told before the data is read."""
+    from loracle import api
     from loracle.methods.method import check_replaceable
 
+    api.find_method(method)
+    Plan(together=together)
     check_replaceable(folder)
     check_writable(folder)

@@ -3,8 +3,8 @@
     python -m benchmarks.gpu             MiniLM, DistilRoBERTa's and Llama-3.2-1B's size; under 8 minutes
     python -m benchmarks.gpu --smoke     the same code on tiny networks, on any machine; nothing is written
 
-Full, partial and LoRA, beside the Trainer (with PEFT for LoRA) on random tokens. Weights are random but MiniLM's, where
-its package is installed; nothing is downloaded. Wants torch, transformers, peft, accelerate, datasets, scikit-learn.
+Full, partial and LoRA, beside the Trainer (with PEFT for LoRA) on random tokens, with random weights; nothing is
+downloaded. Wants torch, transformers, peft, accelerate, datasets, scikit-learn.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class Case:
     name: str
     model: str
     batch_size: int
-    random: bool = True
     short: str = ""
 
 
@@ -57,17 +56,11 @@ class Extent:
 TINY = Extent(length=16, rounds=2, square=256, most=8, search_seconds=5)
 
 
-def list_cases() -> tuple[Case, ...]:
-    """Return the three cases; MiniLM's own weights where they are embedded here."""
-    from loracle.models.loading import MINILM, resolve_base
-
-    embedded = Path(resolve_base(MINILM)).is_dir()
-    minilm = MINILM if embedded else "all-MiniLM-L6-v2"
-    return (
-        Case(name="MiniLM", short="minilm", model=minilm, batch_size=64, random=not embedded),
-        Case(name="DistilRoBERTa's size", short="distilroberta", model="distilroberta-base", batch_size=64),
-        Case(name="Llama-3.2-1B's size", short="llama", model="Llama-3.2-1B", batch_size=16),
-    )
+CASES = (
+    Case(name="MiniLM's size", short="minilm", model="all-MiniLM-L6-v2", batch_size=64),
+    Case(name="DistilRoBERTa's size", short="distilroberta", model="distilroberta-base", batch_size=64),
+    Case(name="Llama-3.2-1B's size", short="llama", model="Llama-3.2-1B", batch_size=16),
+)
 
 
 def list_tiny_cases(folder: Path) -> tuple[Case, ...]:
@@ -95,7 +88,7 @@ def measure_case(case: Case, method: str, rate: float, extent: Extent) -> Result
     job = steps.make_job(
         case.model,
         method,
-        random=case.random,
+        random=True,
         vocabulary=vocabulary,
         batch_size=case.batch_size,
         length=extent.length,
@@ -164,7 +157,7 @@ def _real_cases() -> tuple[Case, ...]:
 
     if not torch.cuda.is_available():
         raise BenchmarkError("no GPU that torch can use here; --smoke runs the same code on tiny networks")
-    return list_cases()
+    return CASES
 
 
 def _measure_all(cases: Sequence[Case], methods: Sequence[str], extent: Extent, folder: Path | None) -> None:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,11 @@ def describe_circumstances() -> dict[str, Any]:
 
 def _find_versions() -> dict[str, str]:
     """Return the versions of those packages that are installed; on a borrowed machine not all are."""
-    installed = {package.metadata["Name"].lower(): package.version for package in importlib.metadata.distributions()}
-    return {name: installed[name] for name in _PACKAGES if name in installed}
+    found = {}
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _find_commit() -> str:

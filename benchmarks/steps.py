@@ -33,7 +33,7 @@ RECIPE = rival.Recipe(tuned=True, attention="sdpa", base_in_bf16=True)
 
 @dataclass(frozen=True)
 class Steps:
-    """What steps took: seconds each, and the bytes allocated on the GPU at the peak, 0 without one."""
+    """What steps took: seconds each, and how far the bytes allocated on the GPU grew, 0 without one."""
 
     seconds: float
     peak_memory_bytes: int
@@ -63,8 +63,7 @@ def make_job(model: str, method: str, *, random: bool, vocabulary: int, batch_si
 
 def run_loracle(job: Job) -> Steps:
     """Build the network and train an epoch by Loracle's own loop."""
-    _reset()
-    clock = _Clock()
+    before, clock = _reset(), _Clock()
 
     def on_step(_: int, loss: float | None) -> None:
         if loss is not None:
@@ -74,15 +73,14 @@ def run_loracle(job: Job) -> Steps:
     with warnings.catch_warnings():
         warnings.simplefilter("error", LoracleWarning)  # that memory ran out, and a step is taken in parts
         _fit(build_base(job, path).network, job, path, on_step)
-    return Steps(clock.seconds, _peak())
+    return Steps(clock.seconds, _peak() - before)
 
 
 def run_trainer(job: Job) -> Steps:
     """Build the network and train an epoch by the Trainer, as `RECIPE` says."""
     from transformers import TrainerCallback
 
-    _reset()
-    clock = _Clock(settle=synchronise)
+    before, clock = _reset(), _Clock(settle=synchronise)
 
     class Ticks(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -91,7 +89,7 @@ def run_trainer(job: Job) -> Steps:
     network = rival.build_network(job, RECIPE)
     with tempfile.TemporaryDirectory() as folder:
         rival.build_trainer(job, RECIPE, network, folder, [Ticks()], epochs=1).train()
-    return Steps(clock.seconds, _peak())
+    return Steps(clock.seconds, _peak() - before)
 
 
 def count_operations(job: Job) -> int:
@@ -209,11 +207,14 @@ def _twice(tokens: Tokens) -> Tokens:
     return Tokens(np.tile(tokens.flat, 2), starts, tokens.pad, np.tile(tokens.labels, 2))
 
 
-def _reset() -> None:
+def _reset() -> int:
+    """Free what nobody refers to; return the bytes that are still allocated on the GPU."""
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+    if not torch.cuda.is_available():
+        return 0
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return int(torch.cuda.memory_allocated())
 
 
 def _peak() -> int:

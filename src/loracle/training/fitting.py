@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,7 @@ def fit(
     recording = can_record(network, train, budget, path)
     stepper = Stepper(network, train, loss, optimiser, path, learning_rate, budget.batch_size, recording)
     kept = BestEpoch(network, budget)
-    with keeping_freed_memory(), path.in_one_order(), reading_first_token(network):
+    with keeping_freed_memory(), path.in_one_order(), reading_first_token(network), closing(stepper):
         for _ in range(budget.epochs):
             losses = _train_epoch(stepper, budget, generator, on_step)
             probabilities = _score(network, validation, path, on_step)

@@ -27,11 +27,17 @@ LENGTH_MULTIPLE = 16
 """Lengths of batches are rounded up to it, so that there are few shapes."""
 
 _MOST_GRAPHS = 64
+_MOST_GRADIENT_BYTES = 10**9
 
 
 def can_record(network: nn.Module, tokens: Tokens, budget: Budget, path: ComputePath) -> bool:
-    """Say whether passes over these texts may be recorded: a known architecture as it is, and nothing done between."""
-    return path.graphs and reads_without_mask(network) and tokens.whole and not budget.gradient_checkpointing
+    """Say whether passes over these texts may be recorded: a known architecture as it is, and nothing done between.
+
+    Recorded passes hold on to their gradients, so that few of a large network may be trained.
+    """
+    gradients = sum(item.nbytes for item in network.parameters() if item.requires_grad)
+    as_it_is = reads_without_mask(network) and tokens.whole and not budget.gradient_checkpointing
+    return path.graphs and as_it_is and gradients <= _MOST_GRADIENT_BYTES
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,10 @@ class Stepper:
         for step in begun:
             yield self._end(*step)
 
+    def close(self) -> None:
+        """Free what was recorded."""
+        self._passes.forget()
+
     def _begin(self, rows: np.ndarray) -> Awaited:
         """Run forward and backward and move the weights; return the loss, which a GPU may not know yet."""
         computed = self._add_gradients(rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,7 +88,7 @@ def fit_together(
         for member in members
     ]
     stepper = _Stepper(bank, courses, train, Loss(budget, train.labels), path, can_record(bank, train, budget, path))
-    with keeping_freed_memory(), path.in_one_order(), reading_first_token(bank):
+    with keeping_freed_memory(), path.in_one_order(), reading_first_token(bank), closing(stepper):
         for _ in range(budget.epochs):
             if any(course.running for course in courses):
                 _train_epoch(stepper, budget, on_step)
@@ -127,6 +128,10 @@ class _Stepper:
                 yield self._end(*begun.popleft())
         for step in begun:
             yield self._end(*step)
+
+    def close(self) -> None:
+        """Free what was recorded."""
+        self._passes.forget()
 
     def _begin(self, batches: Sequence[np.ndarray | None]) -> Awaited:
         """Run forward and backward and move the weights of all that have a batch; return the loss of each."""

@@ -62,7 +62,7 @@ def compare(
     seeds: int = 3,
     margin: float = 0.01,
     cost_texts: int = 100_000,
-    together: int = 8,
+    together: int = 0,
     budget: Budget | None = None,
     lora: LoRAConfig | None = None,
     networks: NetworkConfig | None = None,
@@ -75,7 +75,7 @@ def compare(
     `out` is the run's folder (default runs/<task name>); a run that was begun there is continued, and may then have
     more methods or seeds, another margin, cost_texts or together, and another way to pay and wait for a language model,
     but nothing else changed. `margin` is the share of the deciding metric that does not matter, `together` how many
-    LoRA fits are trained in one pass, at most. Raises ConfigError for an unknown name or value, RunError where `out`
+    LoRA fits share a pass, at most (0 chooses). Raises ConfigError for an unknown name or value, RunError where `out`
     holds something else.
 
     >>> import loracle
@@ -159,7 +159,7 @@ def train(
     base_precision: str = "full",
     learning_rate: float | None = None,
     seed: int = 0,
-    together: int = 8,
+    together: int = 0,
     budget: Budget | None = None,
     lora: LoRAConfig | None = None,
     networks: NetworkConfig | None = None,

@@ -314,5 +314,7 @@ def test_a_rank_larger_than_the_layers_is_one_line_of_warning(write, small, caps
 
 
 def test_fewer_than_one_fit_in_a_pass_is_refused(write, refusal):
-    assert "together is 0; allowed: 1 (one by one) or more" in refusal("compare", write(), "--together", "0")
+    assert "together is -2; allowed: 0 (chosen), 1 (one by one) or more" in refusal(
+        "compare", write(), "--together", "-2"
+    )
     assert "together is -1" in refusal("train", write(), "--together", "-1", "--out", "model")

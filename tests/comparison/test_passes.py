@@ -34,7 +34,7 @@ from loracle.planning import capacity
 from loracle.reporting.html import render_html
 from loracle.reporting.markdown import render_markdown
 from loracle.reporting.terminal import terminal_table
-from loracle.training import together
+from loracle.training import precision, together
 from loracle.training.budget import Budget
 
 NAMES = ["lora", "tfidf", "lora:rank=2:alpha=3"]
@@ -62,7 +62,7 @@ def alone(task: Task, setup: Setup, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def shared(task: Task, setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shared") / "run"
-    running.run(task, find_methods(NAMES), setup, Plan(seeds=3), folder=folder)
+    running.run(task, find_methods(NAMES), setup, Plan(seeds=3, together=8), folder=folder)
     return folder
 
 
@@ -148,7 +148,7 @@ def test_results_of_before_are_read_as_fits_alone(shared: Path) -> None:
 
 
 def test_a_continued_run_trains_what_is_missing_alone(task: Task, setup: Setup, tmp_path: Path, sizes: list) -> None:
-    methods, plan = find_methods(["lora"]), Plan(seeds=3)
+    methods, plan = find_methods(["lora"]), Plan(seeds=3, together=8)
     before = running.run(task, methods, setup, plan, folder=tmp_path)
     assert sizes == [2, 2]
     (tmp_path / "results" / "lora.1.json").unlink()
@@ -185,6 +185,15 @@ def test_only_ranks_and_alphas_of_lora_itself_share_a_group() -> None:
         *([name] for name in ("rslora", "lora:targets=key", "full", "lora:dropout=0.1")),
     ]
     assert all(len(group) == 1 for group in group_methods(find_methods(names), Setup(), together=1))
+
+
+@pytest.mark.parametrize(("device", "sizes"), [("cpu", [1, 1]), ("cuda", [2])])
+def test_unless_asked_fits_share_a_pass_where_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch, device: str, sizes: list[int]
+) -> None:
+    monkeypatch.setattr(precision, "choose_path", lambda *_, **__: precision.ComputePath(device, "fp32"))
+    groups = group_methods(find_methods(["lora", "lora:rank=4"]), Setup(), together=0)
+    assert [len(group) for group in groups] == sizes
 
 
 def test_dropout_and_a_head_that_no_bank_takes_are_trained_without_a_word(
@@ -250,7 +259,7 @@ def test_memory_that_ends_in_a_pass_loses_nothing(
 
     monkeypatch.setattr(together, "_train_epoch", run_out)
     with pytest.warns(LoracleWarning, match=r"4 fits in one pass failed \(memory ran out\).*one by one") as told:
-        running.run(task, find_methods(NAMES), setup, Plan(seeds=3), folder=tmp_path / "run")
+        running.run(task, find_methods(NAMES), setup, Plan(seeds=3, together=8), folder=tmp_path / "run")
     assert len(told) == len(epochs) == 2
     check_same(alone, tmp_path / "run")
     assert {result.fits_in_pass for result in load_comparison(tmp_path / "run").results} == {1}
@@ -260,7 +269,7 @@ def test_one_that_diverges_in_a_pass_is_listed_with_its_error(
     task: Task, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil_loss(monkeypatch, lambda member: member.learning_rate == 1e-3)
-    result = running.run(task, find_methods(["lora"]), setup, Plan(seeds=1), folder=tmp_path).results[0]
+    result = running.run(task, find_methods(["lora"]), setup, Plan(seeds=1, together=8), folder=tmp_path).results[0]
     assert not result.failed
     assert result.learning_rate == 3e-3
     assert "the loss became nan" in result.search[0]["error"]
@@ -270,7 +279,7 @@ def test_a_method_that_diverges_at_every_rate_fails_and_the_one_beside_it_does_n
     task: Task, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil_loss(monkeypatch, lambda member: trained_rank(member.network) == 2)
-    comparison = running.run(task, find_methods(NAMES), setup, Plan(seeds=2), folder=tmp_path)
+    comparison = running.run(task, find_methods(NAMES), setup, Plan(seeds=2, together=8), folder=tmp_path)
     errors = {result.method: result.error for result in comparison.results if result.failed}
     assert list(errors) == ["lora:rank=2:alpha=3"]
     assert "diverged at every learning rate" in (errors["lora:rank=2:alpha=3"] or "")
@@ -288,7 +297,7 @@ def test_an_interrupted_pass_keeps_what_is_finished(
             raise KeyboardInterrupt
         train(*given)
 
-    methods, plan, whole = find_methods(["lora"]), Plan(seeds=3), tmp_path / "run"
+    methods, plan, whole = find_methods(["lora"]), Plan(seeds=3, together=8), tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(together, "_train_epoch", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -381,7 +390,7 @@ def test_progress_moves_during_a_pass_and_ends_at_all_texts(task: Task, setup: S
 
     methods = find_methods(["lora", "lora:rank=2"])
     with Noting(console) as watch:
-        running.run(task, methods, setup, Plan(seeds=3), folder=tmp_path / "run", watch=watch)
+        running.run(task, methods, setup, Plan(seeds=3, together=8), folder=tmp_path / "run", watch=watch)
     assert shares == sorted(shares)
     assert len({share for share in shares if share < 0.5}) > 5
     assert shares[-1] == 1.0

@@ -20,7 +20,7 @@ def train(
     base_precision: str = "full",
     learning_rate: float | None = None,
     seed: int = 0,
-    together: int = 8,
+    together: int = 0,
     config: Path | None = None,  # noqa: ARG001  (read by main, before the flags)
     flags: Data = DATA,
     preparation: Preparing = PREPARATION,
@@ -49,7 +49,7 @@ def train(
     seed
         Seed of the head, the adapter and the order of the texts.
     together
-        LoRA fits that are trained in one pass, at most; 1 trains one by one.
+        LoRA fits that are trained in one pass, at most; 0 chooses: 8 on a GPU, 1 on a CPU, where it gains nothing.
     config
         TOML file with any of these options; a flag wins over the file.
     """

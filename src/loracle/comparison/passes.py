@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from loracle.training.fitting import OnStep
 
 
+_MOST_ON_GPU = 8
+
+
 @dataclass(frozen=True)
 class Run:
     """One method with one seed, and the learning rates to try: the place of it in a comparison."""
@@ -53,7 +56,7 @@ Key = tuple[str, int, float]
 class Passes:
     """The fits of some runs in as few passes as can be, each trained when the first of its fits is asked for.
 
-    There are `together` fits at most in a pass, and as many as memory holds.
+    There are `together` fits at most in a pass, 0 for as many as pay, and no more than memory holds.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Passes:
     ) -> None:
         self._task, self._on_step = task, on_step
         self._trained: dict[Key, Attempt] = {}
-        self._ahead = [part for part in _divide(runs, task, setup, together) if len(part) > 1]
+        self._ahead = [part for part in _divide(runs, task, setup, _choose_most(together)) if len(part) > 1]
 
     def take(self, method: Method, seed: int, learning_rate: float | None) -> Attempt | None:
         """Return a fit, trained now with all others of its pass if it was not before; None where it is made alone.
@@ -92,8 +95,9 @@ class Passes:
 def group_methods(methods: Sequence[Method], setup: Setup, *, together: int) -> list[list[Method]]:
     """Return the methods in groups whose fits can share passes, each alone that can share none."""
     groups: list[list[Method]] = []
+    most = _choose_most(together)
     for method in methods:
-        known = (group for group in groups if together > 1 and _can_share(group[0], method, setup))
+        known = (group for group in groups if most > 1 and _can_share(group[0], method, setup))
         group = next(known, None)
         if group is None:
             groups.append([method])
@@ -113,6 +117,13 @@ def fit_alone(
         except TrainingError as error:
             outcome = TrainingError(str(error))  # without its frames, which hold the network
     return Attempt(outcome=outcome, reading=reading, spared=spared)
+
+
+def _choose_most(together: int) -> int:
+    """Return how many fits may share a pass: as asked, or where 0 was, many where a pass is faster than its fits."""
+    from loracle.training.precision import choose_path
+
+    return together or (_MOST_ON_GPU if choose_path("fp32").device == "cuda" else 1)
 
 
 def _can_share(first: Method, other: Method, setup: Setup) -> bool:

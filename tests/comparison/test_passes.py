@@ -191,7 +191,7 @@ def test_only_ranks_and_alphas_of_lora_itself_share_a_group() -> None:
 def test_unless_asked_fits_share_a_pass_where_that_is_faster(
     monkeypatch: pytest.MonkeyPatch, device: str, sizes: list[int]
 ) -> None:
-    monkeypatch.setattr(precision, "choose_path", lambda *_, **__: precision.ComputePath(device, "fp32"))
+    monkeypatch.setattr(precision, "path_for", lambda _: precision.ComputePath(device, "fp32"))
     groups = group_methods(find_methods(["lora", "lora:rank=4"]), Setup(), together=0)
     assert [len(group) for group in groups] == sizes
 

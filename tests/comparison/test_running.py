@@ -266,3 +266,18 @@ def test_plan_out_of_range_names_the_key(wrong: dict[str, float]) -> None:
 def test_result_with_an_error_is_a_failure() -> None:
     assert Result(method="lora", seed=0, error="no memory").failed
     assert not Result(method="lora", seed=0).failed
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(2.0, 0), (0.1, 3)])
+def test_scoring_is_timed_by_the_test_split_where_that_takes_long_enough(
+    task: Task, seconds: float, passes: int
+) -> None:
+    timed: list[int] = []
+
+    class Classifier:
+        def predict_proba(self, texts: list[str]) -> None:
+            timed.append(len(texts))
+
+    per_1000 = running._time_scoring(Classifier(), task, seconds)
+    assert timed == [min(64, len(task.validation))] * passes
+    assert (per_1000 == pytest.approx(1000 * seconds / len(task.test))) is (passes == 0)

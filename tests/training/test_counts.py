@@ -49,7 +49,15 @@ def prepared(folder: Path, path: ComputePath) -> tuple[Base, Stepper]:
     tokens = Tokens(np.full(TEXTS * LENGTH, 7, np.int32), starts, 0, labels)
     budget = Budget(batch_size=TEXTS)
     optimiser = Optimiser(base.network, 1e-3, budget, 10)
-    return base, Stepper(base.network, tokens, Loss(budget, labels), optimiser, path, 1e-3, at_once=TEXTS)
+    return base, Stepper(
+        network=base.network,
+        tokens=tokens,
+        loss=Loss(budget, labels),
+        optimiser=optimiser,
+        path=path,
+        learning_rate=1e-3,
+        at_once=TEXTS,
+    )
 
 
 @pytest.fixture(params=["fp32", "bf16"])

@@ -1,5 +1,6 @@
 """A step is the same step where memory makes it take its batch in parts, and ends where its loss is no number."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from loracle.training.budget import Budget
 from loracle.training.losses import Loss
 from loracle.training.optimising import Optimiser
 from loracle.training.precision import ComputePath
-from loracle.training.stepping import Stepper, is_out_of_memory
+from loracle.training.stepping import Stepper, is_out_of_memory, one_behind
 
 PATH = ComputePath("cpu", "fp32")
 TEXTS = ["late parcel again", "lovely and fast", "never answered late", "fast friendly lovely thanks", "thanks"]
@@ -27,7 +28,15 @@ def stepper(folder: Path, *, at_once: int = 5, labels: np.ndarray = LABELS, **bu
     tokens: Tokens = tokenise(base.tokenizer, TEXTS, 16, labels=labels)
     plan = Budget(**budget)
     optimiser = Optimiser(base.network, 1e-2, plan, steps=10)
-    return base, Stepper(base.network, tokens, Loss(plan, labels), optimiser, PATH, 1e-2, at_once=at_once)
+    return base, Stepper(
+        network=base.network,
+        tokens=tokens,
+        loss=Loss(plan, labels),
+        optimiser=optimiser,
+        path=PATH,
+        learning_rate=1e-2,
+        at_once=at_once,
+    )
 
 
 def step(stepper: Stepper) -> float:
@@ -117,3 +126,20 @@ def test_a_loss_that_is_no_number_ends_the_fit_at_its_step(tiny_base: Path, valu
     with pytest.raises(TrainingError, match=r"(nan|inf) at step 2 of its epoch, with learning rate 0.01; try a lower"):
         next(taken)
     assert next(factors, None) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "order"),
+    [("cpu", ["begin 0", "end 0", "begin 1", "end 1"]), ("cuda", ["begin 0", "begin 1", "end 0", "end 1"])],
+)
+def test_a_gpu_begins_the_next_step_before_one_is_read(device: str, order: list[str]) -> None:
+    told = []
+
+    def begin() -> Iterator[int]:
+        for number in range(2):
+            told.append(f"begin {number}")
+            yield number
+
+    for number in one_behind(begin(), ComputePath(device, "fp32")):
+        told.append(f"end {number}")
+    assert told == order

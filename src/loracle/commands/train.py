@@ -49,7 +49,7 @@ def train(
     seed
         Seed of the head, the adapter and the order of the texts.
     together
-        LoRA fits that are trained in one pass, at most; 0 chooses: 8 on a GPU, 1 on a CPU, where it gains nothing.
+        LoRA fits that are trained in one pass, at most; 0 chooses: 8 on a GPU, 1 on a CPU, where it gains little.
     config
         TOML file with any of these options; a flag wins over the file.
     """

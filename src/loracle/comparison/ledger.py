@@ -102,7 +102,7 @@ def _path_taken(task: Task, methods: Sequence[Method], setup: Setup) -> dict[str
         "precision": path.precision,
         "frozen weights": "held once, in bf16" if path.precision == "bf16" else "held once, in fp32",
         "deterministic": path.deterministic,
-        **({"passes of training": "recorded, and launched as one"} if path.graphs else {}),
+        **({"passes of training": "recorded where they can be"} if path.graphs else {}),
     }
     if any(method.cuts_texts for method in methods):
         taken |= _attention_taken(task, setup, path)

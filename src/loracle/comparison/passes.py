@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 
 from loracle.caching import noting_spared
 from loracle.comparison.measuring import Reading, measured
-from loracle.errors import LoracleError, LoracleWarning, TrainingError
+from loracle.errors import ConfigError, LoracleError, LoracleWarning, TrainingError
 from loracle.methods.method import Try
 
 if TYPE_CHECKING:
     from loracle.data.task import Task
     from loracle.methods.method import Fitted, Method, Setup
+    from loracle.training.budget import Budget
     from loracle.training.fitting import OnStep
 
 
-_MOST_ON_GPU = 8
+_MOST_ON_GPU = 8  # a choice: of 8 the gain was measured
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,22 @@ class Passes:
     ) -> None:
         self._task, self._on_step = task, on_step
         self._trained: dict[Key, Attempt] = {}
-        self._ahead = [part for part in _divide(runs, task, setup, _choose_most(together)) if len(part) > 1]
+        self._untrained = [
+            part for part in _divide(runs, task, setup, _choose_most(together, setup.budget)) if len(part) > 1
+        ]
 
     def take(self, method: Method, seed: int, learning_rate: float | None) -> Attempt | None:
         """Return a fit, trained now with all others of its pass if it was not before; None where it is made alone.
 
-        Where a pass fails, all that is left is made alone. A LoracleWarning says so, unless each fit will tell the same
-        error itself.
+        A fit has its share of the seconds. Where a pass fails, all that is left is made alone, and a LoracleWarning
+        says so, unless each fit will tell the same error itself.
         """
         if learning_rate is None:
             return None
         key = (method.name, seed, learning_rate)
-        for part in self._ahead:
+        for part in self._untrained:
             if key in part:
-                self._ahead.remove(part)
+                self._untrained.remove(part)
                 self._train(method, part)
                 break
         return self._trained.pop(key, None)
@@ -85,17 +88,17 @@ class Passes:
     def _train(self, method: Method, part: Mapping[Key, Try]) -> None:
         try:
             self._trained |= _fit_pass(method, part, self._task, self._on_step)
-        except LoracleError:
-            self._ahead.clear()
+        except (TrainingError, ConfigError):
+            self._untrained.clear()
         except Exception as error:
-            self._ahead.clear()
+            self._untrained.clear()
             _warn(len(part), error)
 
 
 def group_methods(methods: Sequence[Method], setup: Setup, *, together: int) -> list[list[Method]]:
     """Return the methods in groups whose fits can share passes, each alone that can share none."""
     groups: list[list[Method]] = []
-    most = _choose_most(together)
+    most = _choose_most(together, setup.budget)
     for method in methods:
         known = (group for group in groups if most > 1 and _can_share(group[0], method, setup))
         group = next(known, None)
@@ -119,11 +122,11 @@ def fit_alone(
     return Attempt(outcome=outcome, reading=reading, spared=spared)
 
 
-def _choose_most(together: int) -> int:
+def _choose_most(together: int, budget: Budget) -> int:
     """Return how many fits may share a pass: as asked, or where 0 was, many where a pass is faster than its fits."""
-    from loracle.training.precision import choose_path
+    from loracle.training.precision import path_for
 
-    return together or (_MOST_ON_GPU if choose_path("fp32").device == "cuda" else 1)
+    return together or (_MOST_ON_GPU if path_for(budget).device == "cuda" else 1)
 
 
 def _can_share(first: Method, other: Method, setup: Setup) -> bool:
@@ -166,7 +169,7 @@ def _divide(runs: Sequence[Run], task: Task, setup: Setup, together: int) -> lis
 
 
 def _fit_pass(method: Method, part: Mapping[Key, Try], task: Task, on_step: OnStep | None) -> dict[Key, Attempt]:
-    """Make these fits in one pass; each gets its share of the seconds."""
+    """Make these fits in one pass, in their order; each gets its share of the seconds."""
     assert method.sharing is not None
     with noting_spared() as spared, measured() as reading:
         outcomes = method.sharing.fit(task, list(part.values()), on_step=on_step)

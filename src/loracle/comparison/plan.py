@@ -18,7 +18,7 @@ class Plan:
     cost_texts: int = 100_000
     """Texts that will be scored over the life of what is shipped; counted in the cost."""
     together: int = 0
-    """LoRA fits that are trained in one pass, at most; 0 chooses: 8 on a GPU, 1 on a CPU, where it gains nothing."""
+    """LoRA fits that are trained in one pass, at most; 0 chooses: 8 on a GPU, 1 on a CPU, where it gains little."""
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

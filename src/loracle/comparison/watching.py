@@ -82,6 +82,7 @@ class _Line:
     by_gradient: bool
     fits_done: int = 0
     texts_done: int = 0  # within the fits not yet counted in fits_done
+    texts_before: int = 0  # of these, those that were done when the clock was started again
     started: float = field(default_factory=time.perf_counter)
     loss: float | None = None
 
@@ -132,7 +133,7 @@ class ProgressLines:
             return  # a gradient method's validation texts are not counted, another's scored texts are
         line.texts_done += texts
         line.loss = loss
-        pace = line.texts_done / max(1e-9, time.perf_counter() - line.started)
+        pace = (line.texts_done - line.texts_before) / max(1e-9, time.perf_counter() - line.started)
         fit = min(line.fits, line.fits_done + 1 + line.texts_done // max(1, line.texts_per_fit))
         state = f"fit {fit}/{line.fits}  {pace:,.0f} texts/s" + (f"  loss {loss:.3f}" if loss is not None else "")
         state += f"  spent {spent:.4f}" if spent is not None else ""
@@ -145,6 +146,7 @@ class ProgressLines:
             return
         left = max(0, line.texts_done - fits * line.texts_per_fit)  # of other seeds, that were in the same pass
         line.fits_done, line.texts_done, line.started = line.fits_done + fits, left, time.perf_counter()
+        line.texts_before = left
         state = _outcome(result)
         self._progress.update(self._task, completed=line.completed(), state=state)
         if not self._console.is_terminal:

@@ -199,13 +199,14 @@ def _fit(
     count: Count,
 ) -> Fitted:
     from loracle.training import fitting
-    from loracle.training.precision import path_for
+    from loracle.training.precision import hold_frozen, path_for
     from loracle.training.states import stepping_over
 
     if not learning_rate > 0:
         raise ConfigError(f"learning_rate is {learning_rate}; allowed: above 0")
     budget, path = setup.budget, path_for(setup.budget)
-    base = _begin(build, task, setup, seed, path)
+    base = _build(build, task, setup, seed)
+    hold_frozen(base.network.to(path.device), path)
     own = budget if base.pretrained else replace(budget, base_dropout=True)  # a network of our own has its own dropout
     splits = _tokenise(base, task, budget)
     counts = count(base)
@@ -224,15 +225,17 @@ def _fit_together(
 ) -> list[Fitted | TrainingError]:
     """Begin each network as `_fit` does, and train all of them on the frozen weights of the first."""
     from loracle.lora.bank import share_frozen
-    from loracle.training.precision import path_for
+    from loracle.training.precision import hold_frozen, path_for
     from loracle.training.together import Member, fit_together
 
     budget = tries[0].setup.budget
     path = path_for(budget)
     bases: list[Base] = []
     for item in tries:
-        bases.append(_begin(build, task, item.setup, item.seed, path))
-        share_frozen([bases[0].network, bases[-1].network])  # now, so that no two of them are held at once
+        base = _build(build, task, item.setup, item.seed)
+        share_frozen([*(first.network for first in bases[:1]), base.network])  # before it is on the device
+        hold_frozen(base.network.to(path.device), path)
+        bases.append(base)
     counts = [_count(base) for base in bases]
     members = [
         Member(network=base.network, learning_rate=item.learning_rate, seed=item.seed)
@@ -249,18 +252,15 @@ def _fit_together(
     ]
 
 
-def _begin(build: Build, task: Task, setup: Setup, seed: int, path: ComputePath) -> Base:
-    """Build the network from its seed, on the path's device and in its precision."""
+def _build(build: Build, task: Task, setup: Setup, seed: int) -> Base:
+    """Build the network from its seed."""
     import torch
-
-    from loracle.training.precision import hold_frozen
 
     torch.manual_seed(seed)  # before the head, the adapter or the whole network is initialised
     base = build(task, setup)
     config = getattr(base.network, "config", None)
     if config is not None:
         config.problem_type = problem_type(task.multi_label)
-    hold_frozen(base.network.to(path.device), path)
     return base
 
 

@@ -28,7 +28,7 @@ class Tokens:
     pad: int
     labels: np.ndarray | None = None  # int64 (texts,), or 0 and 1, uint8 (texts, classes), where several may hold
 
-    whole: ClassVar[bool] = True  # a batch's ids and mask are all that a network is given of its texts
+    ids_suffice: ClassVar[bool] = True  # a batch's ids and mask are all that a network is given of its texts
 
     def __len__(self) -> int:
         return len(self.starts) - 1

@@ -90,9 +90,16 @@ def fit(
     hold_frozen(network, path)
     steps = budget.epochs * -(-len(train) // budget.batch_size)
     optimiser = Optimiser(network, learning_rate, budget, steps)
-    loss = Loss(budget, train.labels)
-    recording = can_record(network, train, budget, path)
-    stepper = Stepper(network, train, loss, optimiser, path, learning_rate, budget.batch_size, recording)
+    stepper = Stepper(
+        network=network,
+        tokens=train,
+        loss=Loss(budget, train.labels),
+        optimiser=optimiser,
+        path=path,
+        learning_rate=learning_rate,
+        at_once=budget.batch_size,
+        recording=can_record(network, train, budget, path),
+    )
     kept = BestEpoch(network, budget)
     with keeping_freed_memory(), path.in_one_order(), reading_first_token(network), closing(stepper):
         for _ in range(budget.epochs):

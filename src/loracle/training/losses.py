@@ -37,18 +37,22 @@ class Loss:
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return one number for logits (texts, classes), float32, and labels as `Tokens` holds them."""
-        return self._compute(logits, labels, self._weights(logits.shape[-1]), self._gamma, self._smoothing)
+        return self._compute(
+            logits, labels, self._weights(logits.shape[-1], logits.device), self._gamma, self._smoothing
+        )
 
     def share(self, part: Tensor, batch: Tensor) -> float:
         """Return what the loss of a part of a batch counts in that of the batch, from the labels of both."""
         if self._labels is None or batch.ndim == 2:
             return len(part) / len(batch)
-        weights = self._weights(int(self._labels.max()) + 1)
+        weights = self._weights(int(self._labels.max()) + 1, part.device)
         assert weights is not None
-        return float(weights[part.cpu()].sum() / weights[batch.cpu()].sum())
+        return float(weights[part].sum() / weights[batch].sum())
 
-    def _weigh(self, classes: int) -> Tensor | None:
-        return None if self._labels is None else torch.from_numpy(balanced_weights(self._labels, classes))
+    def _weigh(self, classes: int, device: torch.device) -> Tensor | None:
+        if self._labels is None:
+            return None
+        return torch.from_numpy(balanced_weights(self._labels, classes)).to(device)
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -68,7 +72,6 @@ def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, gamma: float, smoothing: float) -> Tensor:
-    weights = None if weights is None else weights.to(logits.device)
     if gamma == 0:
         return F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
     logs = F.log_softmax(logits, dim=-1)
@@ -85,7 +88,6 @@ def _binary(logits: Tensor, labels: Tensor, weights: Tensor | None, gamma: float
     having = labels * (1 - smoothing) + smoothing / 2
     lacking = 1 - having
     if weights is not None:
-        weights = weights.to(logits.device)
         having, lacking = having * weights[1], lacking * weights[0]
     log_has, log_lacks = F.logsigmoid(logits), F.logsigmoid(-logits)
     if gamma:

@@ -95,7 +95,7 @@ class _Fed(Tokens):
     reader: RowReader
     waiting: deque[Tensor]
 
-    whole: ClassVar[bool] = False
+    ids_suffice: ClassVar[bool] = False
 
     def pad_batch(self, rows: np.ndarray, *, multiple: int = 1) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Return what the network is fed with for these texts, and let their states wait for the next pass.

@@ -6,7 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,13 +16,15 @@ from loracle.errors import LoracleWarning, TrainingError
 from loracle.models.adapting import AdaptedNetwork
 from loracle.models.padding import reads_without_mask
 from loracle.training.batching import Tokens
-from loracle.training.graphs import LENGTH_MULTIPLE, PassGraphs
+from loracle.training.graphs import PassGraphs
 from loracle.training.losses import Loss
 from loracle.training.optimising import Optimiser
 from loracle.training.precision import ComputePath
 
+T = TypeVar("T")
 
-@dataclass
+
+@dataclass(kw_only=True)
 class Stepper:
     """What a step needs, and in how many texts at once it is taken: `at_once` shrinks where memory runs out.
 
@@ -40,23 +42,21 @@ class Stepper:
     _passes: PassGraphs = field(init=False)
 
     def __post_init__(self) -> None:
-        self._passes = PassGraphs([self.network], self._compute, recording=self.recording)
+        self._passes = PassGraphs([self.network], recording=self.recording)
 
     def take(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[int, float]]:
         """Take an optimiser step over the texts of each batch; yield how many they were, and their loss.
 
         A GPU is given the next step before a loss is read, so that it need not wait. Where memory runs out the batch is
         taken in two halves whose gradients are added, and so on: the same step, and a LoracleWarning. Raises
-        TrainingError where not even one text fits, or a loss is no finite number.
+        TrainingError where not even one text fits, or a loss is no finite number; the weights have moved by then.
         """
-        ahead = 0 if self.path.device == "cpu" else 1
-        begun: deque[tuple[int, int, Awaited]] = deque()
-        for number, rows in enumerate(batches, start=1):
-            begun.append((number, len(rows), self._begin(rows)))
-            if len(begun) > ahead:
-                yield self._end(*begun.popleft())
-        for step in begun:
-            yield self._end(*step)
+        begun = ((len(rows), self._begin(rows)) for rows in batches)
+        for number, (texts, loss) in enumerate(one_behind(begun, self.path), start=1):
+            (value,) = loss.read()
+            if not np.isfinite(value):
+                raise diverged(value, number, self.learning_rate)
+            yield texts, value
 
     def close(self) -> None:
         """Free what was recorded."""
@@ -78,15 +78,6 @@ class Stepper:
         self.optimiser.forget_gradients()
         return loss
 
-    def _end(self, number: int, texts: int, loss: Awaited) -> tuple[int, float]:
-        (value,) = loss.read()
-        if not np.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value} at step {number} of its epoch, with learning rate {self.learning_rate:g}; "
-                "try a lower learning rate, or a longer warmup"
-            )
-        return texts, value
-
     def _add_gradients(self, rows: np.ndarray) -> Tensor | None:
         """Add the gradients of the rows, `at_once` at a time, and return their loss; None where memory ran out."""
         assert self.tokens.labels is not None
@@ -95,19 +86,18 @@ class Stepper:
         try:
             for start in range(0, len(rows), self.at_once):
                 part = slice(start, start + self.at_once)
-                ids, mask = self.tokens.pad_batch(rows[part], multiple=LENGTH_MULTIPLE if self.recording else 1)
                 share = self.loss.share(labels[part], labels)
-                given = (ids, see(self.network, mask), labels[part])
-                total += self._passes.add_gradients(share, *to_device(self.path, *given))
+                inputs = load_batch(self.network, self.tokens, rows[part], self.path, self._passes.length_multiple)
+                total += self._passes.add_gradients(self._compute, share, *inputs)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return None
         return total
 
-    def _compute(self, share: float, ids: Tensor, seen: Tensor | None, labels: Tensor) -> Tensor:
+    def _compute(self, share: float, ids: Tensor, mask: Tensor | None, labels: Tensor) -> Tensor:
         with self.path.autocast():
-            logits = self.network(input_ids=ids, attention_mask=seen).logits
+            logits = self.network(input_ids=ids, attention_mask=mask).logits
         return self.loss(logits.float(), labels) * share
 
     def _take_less(self) -> None:
@@ -144,21 +134,39 @@ class Awaited:
         return self._numbers.flatten().tolist()
 
 
+def one_behind(begun: Iterable[T], path: ComputePath) -> Iterator[T]:
+    """Yield each item: on a CPU at once, else when the next one has been begun too."""
+    waiting: deque[T] = deque()
+    for item in begun:
+        waiting.append(item)
+        if path.device == "cpu" or len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def diverged(loss: float, step: int, learning_rate: float) -> TrainingError:
+    """Return the error of a loss that is no finite number; steps are counted from the beginning of an epoch."""
+    return TrainingError(
+        f"the loss became {loss} at step {step} of its epoch, with learning rate {learning_rate:g}; "
+        "try a lower learning rate, or a longer warmup"
+    )
+
+
+def load_batch(
+    network: nn.Module, tokens: Tokens, rows: np.ndarray, path: ComputePath, multiple: int = 1
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return ids (rows, length), mask or None, and labels of these texts on the path's device."""
+    assert tokens.labels is not None
+    ids, mask = tokens.pad_batch(rows, multiple=multiple)
+    labels = torch.from_numpy(tokens.labels[rows])
+    return ids.to(path.device), _mask_if_padded(network, mask, path), labels.to(path.device)
+
+
 def run(network: nn.Module, ids: Tensor, mask: Tensor, path: ComputePath) -> Tensor:
     """Return the network's logits (texts, classes) for padded ids and their mask, on the path's device."""
-    ids, seen = to_device(path, ids, see(network, mask))
-    logits: Tensor = network(input_ids=ids, attention_mask=seen).logits
+    seen = _mask_if_padded(network, mask, path)
+    logits: Tensor = network(input_ids=ids.to(path.device), attention_mask=seen).logits
     return logits
-
-
-def see(network: nn.Module, mask: Tensor) -> Tensor | None:
-    """Return the mask, or None where no text is padded: it says nothing then, and attention is faster without it."""
-    return None if mask.numpy().all() and reads_without_mask(network) else mask
-
-
-def to_device(path: ComputePath, *tensors: Tensor | None) -> tuple[Any, ...]:
-    """Return the tensors on the path's device."""
-    return tuple(None if item is None else item.to(path.device, non_blocking=True) for item in tensors)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -166,3 +174,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     words = str(error).lower()
     told = any(part in words for part in ("alloc", "out of memory", "memory exhausted", "could not create a memory"))
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (isinstance(error, RuntimeError) and told)
+
+
+def _mask_if_padded(network: nn.Module, mask: Tensor, path: ComputePath) -> Tensor | None:
+    """Return the mask, or None where no text is padded: it says nothing then, and attention is faster without it."""
+    return None if mask.numpy().all() and reads_without_mask(network) else mask.to(path.device)

@@ -6,7 +6,6 @@ each has its own order, loss, clipping, schedule and best epoch.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -23,11 +22,11 @@ from loracle.training.attention import use_attention
 from loracle.training.batching import Tokens, map_batches, shuffled_batches
 from loracle.training.budget import Budget
 from loracle.training.fitting import SCORING_BATCH, BestEpoch, History, OnStep, set_training_mode
-from loracle.training.graphs import LENGTH_MULTIPLE, PassGraphs, can_record
+from loracle.training.graphs import PassGraphs, can_record
 from loracle.training.losses import Loss
 from loracle.training.optimising import Optimiser
 from loracle.training.precision import ComputePath, hold_frozen
-from loracle.training.stepping import Awaited, run, see, to_device
+from loracle.training.stepping import Awaited, diverged, is_out_of_memory, load_batch, one_behind, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,14 @@ def fit_together(
         )
         for member in members
     ]
-    stepper = _Stepper(bank, courses, train, Loss(budget, train.labels), path, can_record(bank, train, budget, path))
+    stepper = _Stepper(
+        bank=bank,
+        courses=courses,
+        tokens=train,
+        loss=Loss(budget, train.labels),
+        path=path,
+        recording=can_record(bank, train, budget, path),
+    )
     with keeping_freed_memory(), path.in_one_order(), reading_first_token(bank), closing(stepper):
         for _ in range(budget.epochs):
             if any(course.running for course in courses):
@@ -96,7 +102,7 @@ def fit_together(
     return [course.error or course.kept.restore() for course in courses]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Stepper:
     """What a step of all members needs; `stepping.Stepper` for several."""
 
@@ -110,57 +116,53 @@ class _Stepper:
 
     def __post_init__(self) -> None:
         networks = [course.member.network for course in self.courses]
-        self._passes = PassGraphs(networks, self._compute, recording=self.recording)
+        self._passes = PassGraphs(networks, recording=self.recording)
 
     def take(self, steps: Iterable[Sequence[np.ndarray | None]]) -> Iterator[tuple[int, float]]:
         """Take a step of every member that has a batch; yield how many texts these were, and the mean of their losses.
 
-        A GPU is given the next step before losses are read.
+        A GPU is given the next step before losses are read. Raises what running out of memory raises.
         """
-        ahead = 0 if self.path.device == "cpu" else 1
-        begun: deque[tuple[list[_Course], int, Awaited]] = deque()
-        for batches in steps:
-            taken = [(course, rows) for course, rows in zip(self.courses, batches, strict=True) if rows is not None]
-            if taken:
-                texts = sum(len(rows) for _, rows in taken)
-                begun.append(([course for course, _ in taken], texts, self._begin(batches)))
-            if len(begun) > (ahead if taken else 0):
-                yield self._end(*begun.popleft())
-        for step in begun:
-            yield self._end(*step)
+        begun = (self._begin(batches) for batches in steps if any(rows is not None for rows in batches))
+        for courses, texts, awaited in one_behind(begun, self.path):
+            losses = awaited.read()
+            for course, loss in zip(courses, losses, strict=True):
+                course.losses.append(loss)
+                if not np.isfinite(loss) and not course.error:
+                    course.error = diverged(loss, len(course.losses), course.member.learning_rate)
+            yield texts, float(np.mean(losses))
 
     def close(self) -> None:
         """Free what was recorded."""
         self._passes.forget()
 
-    def _begin(self, batches: Sequence[np.ndarray | None]) -> Awaited:
-        """Run forward and backward and move the weights of all that have a batch; return the loss of each."""
-        assert self.tokens.labels is not None
+    def _begin(self, batches: Sequence[np.ndarray | None]) -> tuple[list[_Course], int, Awaited]:
+        """Run forward and backward and move the weights of those that have a batch; return them and their losses."""
         sizes = tuple(0 if rows is None else len(rows) for rows in batches)
         rows = np.concatenate([rows for rows in batches if rows is not None])
-        ids, mask = self.tokens.pad_batch(rows, multiple=LENGTH_MULTIPLE if self.recording else 1)
-        given = (ids, see(self.bank, mask), torch.from_numpy(self.tokens.labels[rows]))
-        losses = Awaited(self._passes.add_gradients(sizes, *to_device(self.path, *given)))
-        for course, size in zip(self.courses, sizes, strict=True):
-            if size:
-                course.optimiser.step()
+        losses = Awaited(self._add_gradients(sizes, rows))
+        taking = [course for course, size in zip(self.courses, sizes, strict=True) if size]
+        for course in taking:
+            course.optimiser.step()
+            course.optimiser.forget_gradients()
+        return taking, len(rows), losses
+
+    def _add_gradients(self, sizes: tuple[int, ...], rows: np.ndarray) -> Tensor:
+        """Return the loss of each that has a batch; where memory runs out, what was recorded is given up first."""
+        inputs = load_batch(self.bank, self.tokens, rows, self.path, self._passes.length_multiple)
+        try:
+            return self._passes.add_gradients(self._compute, sizes, *inputs)
+        except RuntimeError as error:
+            for course in self.courses:
                 course.optimiser.forget_gradients()
-        return losses
+            if not (is_out_of_memory(error) and self._passes.forget()):
+                raise
+        return self._passes.add_gradients(self._compute, sizes, *inputs)
 
-    def _end(self, courses: Sequence[_Course], texts: int, losses: Awaited) -> tuple[int, float]:
-        for course, value in zip(courses, losses.read(), strict=True):
-            course.losses.append(value)
-            if not np.isfinite(value) and not course.error:
-                course.error = TrainingError(
-                    f"the loss became {value} at step {len(course.losses)} of its epoch, with learning rate "
-                    f"{course.member.learning_rate:g}; try a lower learning rate, or a longer warmup"
-                )
-        return texts, float(np.mean([course.losses[-1] for course in courses]))
-
-    def _compute(self, sizes: tuple[int, ...], ids: Tensor, seen: Tensor | None, labels: Tensor) -> Tensor:
+    def _compute(self, sizes: tuple[int, ...], ids: Tensor, mask: Tensor | None, labels: Tensor) -> Tensor:
         route(self.bank, sizes)
         with self.path.autocast():
-            logits = self.bank(input_ids=ids, attention_mask=seen).logits.float()
+            logits = self.bank(input_ids=ids, attention_mask=mask).logits.float()
         parts = [size for size in sizes if size]
         pairs = zip(torch.split(logits, parts), torch.split(labels, parts), strict=True)
         return torch.stack([self.loss(own, target) for own, target in pairs])

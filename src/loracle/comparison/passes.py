@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from loracle.caching import noting_spared
 from loracle.comparison.measuring import Reading, measured
-from loracle.errors import ConfigError, LoracleError, LoracleWarning, TrainingError
+from loracle.errors import ConfigError, LoracleError, LoracleWarning, ModelError, TrainingError
 from loracle.methods.method import Try
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class Passes:
     def take(self, method: Method, seed: int, learning_rate: float | None) -> Attempt | None:
         """Return a fit, trained now with all others of its pass if it was not before; None where it is made alone.
 
-        A fit has its share of the seconds. Where a pass fails, all that is left is made alone, and a LoracleWarning
-        says so, unless each fit will tell the same error itself.
+        A fit has its share of the seconds. Where a pass fails, all that is left is made alone. A LoracleWarning says
+        so, unless these networks cannot share a pass at all, or each fit will tell the same error itself.
         """
         if learning_rate is None:
             return None
@@ -88,7 +88,7 @@ class Passes:
     def _train(self, method: Method, part: Mapping[Key, Try]) -> None:
         try:
             self._trained |= _fit_pass(method, part, self._task, self._on_step)
-        except (TrainingError, ConfigError):
+        except (ModelError, TrainingError, ConfigError):
             self._untrained.clear()
         except Exception as error:
             self._untrained.clear()

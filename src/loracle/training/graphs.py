@@ -129,6 +129,7 @@ class PassGraphs:
 
     def _end_recording(self) -> None:
         """Undo what a recording that could not be ended leaves: random numbers and memory that are kept for it."""
+        assert self._pool is not None
         device = torch.cuda.current_device()
         generator = torch.cuda.default_generators[device]
         generator.graphsafe_set_state(generator.clone_state())

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.machine import Neighbours, describe_circumstances, describe_machine, name_machine
 from benchmarks.results import FOLDER, Report, Result, load_report, load_reports, save_report
-from benchmarks.rounds import BenchmarkError
+from benchmarks.rounds import BenchmarkError, check_installed
 from benchmarks.rows import ROWS, Row, Scale
 from benchmarks.table import README, render_rows, write_table
 from benchmarks.workload import DATA
@@ -36,6 +36,7 @@ def main(words: list[str] | None = None) -> int:
     started = time.monotonic()
     print(describe_machine(), flush=True)
     try:
+        check_installed("peft", "accelerate")
         if not (scale.data / "train.parquet").is_file():
             raise BenchmarkError(f"no data in {scale.data}; give the folder of IMDB's two Parquet files with --data")
         for name in options.rows or ROWS:

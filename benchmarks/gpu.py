@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.machine import Neighbours, describe_circumstances, name_machine
 from benchmarks.results import FOLDER, Result, Side, load_report, load_reports, save_report
-from benchmarks.rounds import BenchmarkError
+from benchmarks.rounds import BenchmarkError, check_installed
 from benchmarks.rows import OURS, ROWS
 from benchmarks.table import render_rows, write_table
 from loracle.errors import LoracleError, LoracleWarning
@@ -140,6 +140,7 @@ def main(words: list[str] | None = None) -> int:
     prepare_threads()
     warnings.simplefilter("ignore")
     try:
+        check_installed("peft", "accelerate")
         with tempfile.TemporaryDirectory() as folder:
             cases = list_tiny_cases(Path(folder)) if options.smoke else _real_cases()
             _measure_all(cases, options.methods, TINY if options.smoke else Extent(), None if options.smoke else FOLDER)
@@ -204,7 +205,9 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--smoke", action="store_true", help="tiny networks, on any machine; nothing is written")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="some of them (default: all)"
+    )
     return parser.parse_args(words)
 
 

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
@@ -24,6 +25,13 @@ _FAREWELL_SECONDS = 20
 
 class BenchmarkError(LoracleError):
     """A benchmark cannot be run here, or one of its contestants failed."""
+
+
+def check_installed(*modules: str) -> None:
+    """Raise BenchmarkError where the rival's libraries are not there."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise BenchmarkError(f"not installed: {', '.join(missing)}; run pip install '.[peers]'")
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong

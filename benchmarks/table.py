@@ -96,7 +96,7 @@ def _render_circumstances(report: Report) -> str:
             " or ".join(sorted({_render_versions(item["versions"]) for item in all_of})),
             *([f"commit {' or '.join(commits)}"] if commits else []),
             " to ".join(dict.fromkeys(_render_date(date) for date in (dates[0], dates[-1]))),
-            "medians over rounds in turns, and the spread of the ratio.",
+            "medians over rounds in turns; the ratio is the median of the rounds' own, and their spread.",
         ]
     )
 

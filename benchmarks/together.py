@@ -3,7 +3,8 @@
     python -m benchmarks.together [--runs 4] [--rounds 5] [--workloads minilm-256 minilm-64 tiny-64] [--no-graphs]
 
 The fits differ in their learning rate, so that they see the same batches, as in a search for one. Random tokens, all of
-the full length, batches of 16, networks of these sizes with random weights; the two take turns. Medians and spread.
+the full length, batches of 16, networks of these sizes with random weights; the two take turns. Medians and spread. Run
+it on an idle machine: beside other programs a step of a small network is mostly waiting.
 """
 
 from __future__ import annotations
@@ -69,9 +70,13 @@ def measure(workload: str, runs: int, rounds: int, steps: int, path: ComputePath
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.together",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--runs", type=int, default=4, help="fits in a pass (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="after one that warms up (default: %(default)s)")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--steps", type=int, default=4, help="of each fit (default: %(default)s)")
     parser.add_argument("--no-graphs", action="store_true", help="launch every kernel by itself on a GPU")

@@ -48,7 +48,7 @@ def test_table_holds_medians_spread_target_and_whether_it_was_reached(folder: Pa
     assert render_table(load_reports(folder)) == (
         "AMD EPYC, 2 cores; 2 threads; other programs on 0.0 cores at most; "
         "Python 3.11.7, torch 2.13.0, transformers 5.23.0, PEFT 0.21.0; commit `abc1234`; 26 November 2026; "
-        "medians over rounds in turns, and the spread of the ratio.\n\n"
+        "medians over rounds in turns; the ratio is the median of the rounds' own, and their spread.\n\n"
         "| what | Loracle | beside it | ratio | target | reached |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
         "| LoRA | 33 texts/s | 3 texts/s: PEFT + Trainer | 11 [10, 12] | at least 10 | yes |\n"

@@ -57,7 +57,7 @@ def decide(
     """Compare all pairs and name the cheapest method that is not worse than any other by `margin`.
 
     `labels` are int (texts,); the margin is a difference of the metric (0.01 is one point). Kinds of verdict:
-    "cheapest"; "tie" when several qualify at costs within 10 % (the one that scores highest is named);
+    "cheapest"; "tie" when several qualify at costs within a factor of 1.25 (the one that scores highest is named);
     "undecided" when none qualifies (the cheapest that is not shown to be worse than the best is named,
     provisionally). Raises ConfigError for a margin outside 0 .. 1 or an unknown metric, ValueError for
     predictions that do not fit the labels, no candidates, or two of one name.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from loracle.methods.method import Classifier, Method, Setup
     from loracle.prompting.receipt import Receipt
 
-_ENOUGH_SECONDS = 1.0  # of scoring: what is shorter is measured several times
+_ENOUGH_SECONDS = 0.5  # of scoring: what is shorter is measured several times
 _TEXTS_TIMED, _PASSES_TIMED = 64, 3
 
 

@@ -63,7 +63,6 @@ def break_down(gate: Gate, job: workload.Job, rungs: int) -> None:
     """Report the share of an epoch that each part of PARTS takes, and the rest, as the remark."""
     from torch.profiler import ProfilerActivity, profile
 
-    from loracle.training import fitting
     from loracle.training.precision import choose_path
 
     take_out(rungs)
@@ -71,10 +70,7 @@ def break_down(gate: Gate, job: workload.Job, rungs: int) -> None:
     base = workload.build_base(job, path)
     gate.wait()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        fitting.fit(
-            base.network, job.train, job.validation, job.setup(epochs=1).budget,
-            learning_rate=workload.LEARNING_RATE, seed=job.seed, path=path,
-        )  # fmt: skip
+        workload.fit_job(job, base.network, path, epochs=1)
     shares: Counter[str] = Counter()
     for event in profiler.key_averages():
         shares[_part_of(event.key)] += event.self_cpu_time_total

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import rival
 from benchmarks.rounds import Gate
-from benchmarks.workload import LEARNING_RATE, Job, build_base
+from benchmarks.workload import Job, build_base, fit_job
 
 _IMPORTED = (
     "accelerate",
@@ -27,7 +27,6 @@ _IMPORTED = (
 def fit(gate: Gate, job: Job) -> None:
     """Train an epoch by Loracle's own loop and report the growth at the peak, in bytes."""
     from loracle.comparison.measuring import measured
-    from loracle.training import fitting
     from loracle.training.precision import choose_path
 
     _prepare(job)
@@ -40,16 +39,7 @@ def fit(gate: Gate, job: Job) -> None:
     with measured() as reading:
         path = choose_path()
         base = build_base(job, path)
-        fitting.fit(
-            base.network,
-            job.train,
-            job.validation,
-            job.setup(epochs=1).budget,
-            learning_rate=LEARNING_RATE,
-            seed=job.seed,
-            path=path,
-            on_step=on_step,
-        )
+        fit_job(job, base.network, path, on_step, epochs=1)
     gate.report(reading.peak_memory_bytes, f"{path.precision}, attention {used['training']}, scoring {used['scoring']}")
 
 

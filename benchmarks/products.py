@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.rounds import Gate
-from benchmarks.workload import LEARNING_RATE, Epochs, Job, build_base
+from benchmarks.workload import Epochs, Job, build_base, fit_job
 
 _PLAIN = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1, "_addmm_activation": 1}  # by place of the first factor
 _FUSED = "_scaled_dot_product_"
@@ -68,7 +68,6 @@ def list_products(name: str, args: Sequence[Any]) -> Iterator[Product]:
 
 def record_epoch(job: Job) -> list[Product]:
     """Return the products of all steps of the second epoch of a fit; nothing is measured or prepared in it any more."""
-    from loracle.training import fitting
     from loracle.training.precision import choose_path
 
     path, recorder, recording = choose_path(), Recorder(), ExitStack()
@@ -79,16 +78,7 @@ def record_epoch(job: Job) -> list[Product]:
             recording.enter_context(recorder)
 
     begin()
-    fitting.fit(
-        base.network,
-        job.train,
-        job.validation,
-        job.setup(epochs=2).budget,
-        learning_rate=LEARNING_RATE,
-        seed=job.seed,
-        path=path,
-        on_step=Epochs(job, begin, recording.close),
-    )
+    fit_job(job, base.network, path, Epochs(job, begin, recording.close), epochs=2)
     return recorder.products
 
 

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 
 from benchmarks import rival
-from benchmarks.workload import LEARNING_RATE, Job, build_base
+from benchmarks.workload import Job, build_base, fit_job
 from loracle.errors import LoracleWarning, TrainingError
-from loracle.training import fitting
 from loracle.training.attention import EAGER
 from loracle.training.batching import Tokens
-from loracle.training.precision import ComputePath, choose_path
+from loracle.training.precision import choose_path
 
 _SKIPPED, _TIMED = 4, 8  # steps: the first ones warm up
 _VALIDATED, _VALIDATED_LENGTH = 8, 16
@@ -72,7 +71,7 @@ def run_loracle(job: Job) -> Steps:
     path = choose_path()
     with warnings.catch_warnings():
         warnings.simplefilter("error", LoracleWarning)  # that memory ran out, and a step is taken in parts
-        _fit(build_base(job, path).network, job, path, on_step)
+        fit_job(job, build_base(job, path).network, path, on_step, epochs=1)
     return Steps(clock.seconds, _peak() - before)
 
 
@@ -106,7 +105,7 @@ def count_operations(job: Job) -> int:
         counter = FlopCounterMode(display=False)
         network = build_base(some, path).network
         with counter:
-            _fit(network, some, path)
+            fit_job(some, network, path, epochs=1)
         totals.append(counter.get_total_flops())
     return totals[1] - totals[0]
 
@@ -181,19 +180,6 @@ class _Clock:
     def seconds(self) -> float:
         """Seconds a step; 0 where there were too few."""
         return max(0.0, self._ended - self._started) / _TIMED
-
-
-def _fit(network: Any, job: Job, path: ComputePath, on_step: Callable[[int, float | None], None] | None = None) -> None:
-    fitting.fit(
-        network,
-        job.train,
-        job.validation,
-        job.setup(epochs=1).budget,
-        learning_rate=LEARNING_RATE,
-        seed=job.seed,
-        path=path,
-        on_step=on_step,
-    )
 
 
 def _first(tokens: Tokens, texts: int) -> Tokens:

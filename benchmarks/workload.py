@@ -16,8 +16,11 @@ from loracle.methods.method import Setup
 from loracle.training.budget import Budget
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from loracle.models.loading import Base
     from loracle.training.batching import Tokens
+    from loracle.training.fitting import OnStep
     from loracle.training.precision import ComputePath
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "imdb"
@@ -93,6 +96,24 @@ def build_base(job: Job, path: ComputePath) -> Base:
     return base
 
 
+def fit_job(
+    job: Job, network: nn.Module, path: ComputePath, on_step: OnStep | None = None, *, epochs: int = MANY
+) -> None:
+    """Train the network as the job says, by Loracle's own loop."""
+    from loracle.training import fitting
+
+    fitting.fit(
+        network,
+        job.train,
+        job.validation,
+        job.setup(epochs=epochs).budget,
+        learning_rate=LEARNING_RATE,
+        seed=job.seed,
+        path=path,
+        on_step=on_step,
+    )
+
+
 class Epochs:
     """An `on_step` that tells epochs apart: `begin` is called before each, `end` after its last training step.
 
@@ -137,7 +158,6 @@ class Stopwatch:
 def train(gate: Gate, job: Job) -> None:
     """Train by Loracle's own loop; a round is an epoch, from its beginning to the end of its last step."""
     from loracle.evaluation.metrics import measure
-    from loracle.training import fitting
     from loracle.training.precision import choose_path
 
     assert job.validation.labels is not None
@@ -151,15 +171,5 @@ def train(gate: Gate, job: Job) -> None:
     measure(job.validation.labels, np.full((len(job.validation), len(LABELS)), 0.5, np.float32))
     watch = Stopwatch(gate, describe)
     on_step = Epochs(job, watch.begin, watch.end)
-    budget = job.setup().budget
     watch.begin()
-    fitting.fit(
-        base.network,
-        job.train,
-        job.validation,
-        budget,
-        learning_rate=LEARNING_RATE,
-        seed=job.seed,
-        path=path,
-        on_step=on_step,
-    )
+    fit_job(job, base.network, path, on_step)

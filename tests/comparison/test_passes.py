@@ -118,7 +118,7 @@ def test_ranks_share_the_pass_of_the_search_and_that_of_the_seeds(shared: Path, 
 
 
 def test_the_report_says_what_the_figures_of_a_shared_pass_are(shared: Path, alone: Path) -> None:
-    comparison, sentence = load_comparison(shared), "4 fits were trained in one pass"
+    comparison, sentence = load_comparison(shared), "lora and lora:rank=2:alpha=3 shared passes of 4 fits"
     assert comparison.ledger["trained together"] == load_json(shared / "ledger.json")["trained together"]
     assert sentence in comparison.ledger["trained together"][0]
     assert sentence in render_html(comparison)
@@ -126,7 +126,7 @@ def test_the_report_says_what_the_figures_of_a_shared_pass_are(shared: Path, alo
     console = Console(file=io.StringIO(), width=200)
     console.print(terminal_table(comparison, width=200))
     assert sentence in console.file.getvalue()  # type: ignore[attr-defined]
-    assert "in one pass" not in render_markdown(load_comparison(alone))
+    assert "shared passes" not in render_markdown(load_comparison(alone))
 
 
 def test_the_number_of_fits_is_an_option_of_the_run_that_may_change(shared: Path, task: Task, setup: Setup) -> None:

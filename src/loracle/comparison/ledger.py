@@ -62,8 +62,8 @@ def tell_passes(results: Sequence[Result]) -> list[str]:
     for method, fits in sizes.items():
         alike.setdefault(tuple(dict.fromkeys(size for size in fits if size > 1)), []).append(method)
     return [
-        f"{', '.join(methods)}: {', then '.join(map(str, shared))} fits were trained in one pass; a fit's seconds are "
-        "an equal share of the pass's, its memory is that of the whole pass, and what was planned is that of one fit."
+        f"{' and '.join(methods)} shared passes of {', then '.join(map(str, shared))} fits; a fit's seconds are an "
+        "equal share of the pass's, its memory is that of the whole pass, and what was planned is that of one fit."
         for shared, methods in alike.items()
         if shared
     ]
